@@ -1,0 +1,16 @@
+"""Optimal extraction of 1D spectra from 2D spectra."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from .errors import FrameError, OptextractError, ReadError, RecipeError
+from .frame import Frame
+from .recipe import Recipe
+
+try:
+    __version__ = version("optextract")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = ["Frame", "FrameError", "OptextractError", "ReadError", "Recipe", "RecipeError", "__version__"]

@@ -1,0 +1,247 @@
+"""Frame: one 2D spectrum as every stage sees it, dispersion along axis 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import FrameError, bad_value
+
+__all__ = ["VARIANCE_PARTS", "Frame"]
+
+#: Names of the variance components a frame may carry.
+VARIANCE_PARTS = ("poisson", "rnoise", "flat")
+
+#: Every ``meta`` key that a stage reads; other keys are carried along untouched.
+META_KEYS = {
+    "file": "name of the file the frame was read from",
+    "slit": "name of the slit",
+    "source_name": "name of the source",
+    "source_id": "identifier of the source",
+    "instrument": "instrument, as in the header",
+    "dispaxis": "dispersion axis in the file: 1 horizontal, 2 vertical (transposed by the reader)",
+    "header": "mapping of identity cards carried into products",
+    "pixel_area_sr": "solid angle of a pixel in steradian, for surface-brightness units",
+    "flux_unit": "unit of the extracted spectrum where it is not that of the pixels",
+    "planned_cross": "planned cross-dispersion position of the source, pixel (0-based)",
+    "pixel_scale_arcsec": "cross-dispersion pixel scale",
+    "nod_offsets": "predicted cross-dispersion offsets of the nods' negative traces, pixel",
+    "nod_depths": "predicted depth of each negative trace relative to the source (negative numbers)",
+    "nod_noise": "'included', 'omitted' or absent (unknown): whether the variance holds the nod subtraction's noise",
+    "nod_count": "number of nod positions combined",
+    "outliers_rejected": "True where the pipeline has already rejected outliers",
+    "rectified": "False where the dispersion is curved or tilted in the frame",
+    "weight": "relative weight image (n_cross, n_disp), from which a variance can be made on request",
+    "gain": "electrons per unit of flux",
+    "read_noise": "read noise in electrons per pixel",
+    "variance_source": "where the variance came from, in words",
+    "notes": "tuple of sentences: what the reader understood, doubted or refused to believe",
+}
+
+
+def _frozen_array(value: ArrayLike, name: str, dtype: type = np.float64) -> NDArray[Any]:
+    """Copy to a native, contiguous, read-only array."""
+    try:
+        array = np.array(value, dtype=dtype, order="C", copy=True)
+    except (TypeError, ValueError) as error:
+        raise bad_value(name, "Frame", f"an array of {np.dtype(dtype).name} numbers", value, FrameError) from error
+    array.flags.writeable = False
+    return array
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of a Quantity or of a masked array with the masked ones as NaN; anything else as it is."""
+    if isinstance(value, u.Quantity):
+        return value.value
+    if isinstance(value, np.ma.MaskedArray):
+        return np.ma.filled(value.astype(float), np.nan)
+    return value
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Frame:
+    """One 2D spectrum: pixels, their variance, mask and wavelength.
+
+    Parameters
+    ----------
+    flux : array_like, shape (n_cross, n_disp)
+        Pixel values; dispersion runs along axis 1. A `~astropy.units.Quantity` brings its unit along.
+    variance : array_like, shape (n_cross, n_disp), optional
+        Variance of each pixel in the square of `unit`. Without it (and without `variance_parts`, weights, or gain and
+        read noise in `meta`) extraction is refused: a variance is never invented.
+    variance_parts : mapping of str to array_like, optional
+        Independent components of the variance: any of ``poisson``, ``rnoise`` and ``flat``.
+    mask : array_like of bool, shape (n_cross, n_disp), optional
+        True marks a bad pixel. Pixels whose flux or variance is not finite, or whose variance is not positive,
+        are added to it.
+    wavelength : Quantity, shape (n_disp,) or (n_cross, n_disp), optional
+        Wavelength of each column or of each pixel, in whatever order the detector has it.
+    unit : unit-like, optional
+        Unit of `flux`; dimensionless if absent.
+    meta : mapping, optional
+        What is known beside the pixels; the keys that stages read are listed in ``optextract.frame.META_KEYS``.
+
+    Raises
+    ------
+    FrameError
+        If the shapes disagree, a variance is negative, or a name of `variance_parts` is unknown.
+    """
+
+    flux: NDArray[np.float64]
+    variance: NDArray[np.float64] | None = None
+    variance_parts: Mapping[str, NDArray[np.float64]] | None = None
+    mask: NDArray[np.bool_] | None = None
+    wavelength: u.Quantity | None = None
+    unit: u.UnitBase | None = None
+    meta: Mapping[str, Any] | None = None
+    _good: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        unit = self.unit
+        if isinstance(self.flux, u.Quantity):
+            if unit is not None and u.Unit(unit) != self.flux.unit:
+                raise bad_value("unit", "Frame", f"the unit of flux ({self.flux.unit})", str(unit), FrameError)
+            unit = self.flux.unit
+        flux = _frozen_array(_plain(self.flux), "flux")
+        if flux.ndim != 2 or flux.size == 0:
+            raise bad_value("flux", "Frame", "a 2D array (n_cross, n_disp)", f"shape {flux.shape}", FrameError)
+        put("flux", flux)
+        put("unit", u.dimensionless_unscaled if unit is None else u.Unit(unit))
+        masked = ~np.isfinite(flux)
+        if self.mask is not None:
+            mask = np.asarray(self.mask)
+            if mask.shape != flux.shape or mask.dtype != bool:
+                raise bad_value(
+                    "mask", "Frame", f"a boolean array of shape {flux.shape}", f"{mask.dtype} {mask.shape}", FrameError
+                )
+            masked |= mask
+        if self.variance is not None:
+            put("variance", self._check_variance(self.variance, "variance", masked))
+            masked |= ~np.isfinite(self.variance) | (self.variance == 0)
+        parts = {}
+        given = {} if self.variance_parts is None else self.variance_parts
+        for name, part in given.items():
+            if name not in VARIANCE_PARTS:
+                raise bad_value("variance_parts", "Frame", f"named from {VARIANCE_PARTS}", name, FrameError)
+            parts[name] = self._check_variance(part, f"variance_parts[{name!r}]", masked)
+            masked |= ~np.isfinite(parts[name])
+        if parts and self.variance is None:
+            masked |= sum(parts.values()) == 0
+        put("variance_parts", MappingProxyType(parts))
+        masked.flags.writeable = False
+        put("mask", masked)
+        good = ~masked
+        good.flags.writeable = False
+        put("_good", good)
+        if self.wavelength is not None:
+            put("wavelength", self._check_wavelength(self.wavelength))
+        put("meta", MappingProxyType(dict(self.meta) if self.meta is not None else {}))
+
+    def _check_variance(self, value: Any, name: str, masked: NDArray[np.bool_]) -> NDArray[np.float64]:
+        array = _frozen_array(_plain(value), name)
+        if array.shape != self.flux.shape:
+            raise bad_value(
+                name, "Frame", f"an array of the shape of flux, {self.flux.shape}", f"shape {array.shape}", FrameError
+            )
+        with np.errstate(invalid="ignore"):
+            negative = (array < 0) & ~masked
+        if negative.any():
+            raise bad_value(
+                name, "Frame", "nowhere negative on unmasked pixels", f"{int(negative.sum())} negative values", FrameError
+            )
+        return array
+
+    def _check_wavelength(self, value: Any) -> u.Quantity:
+        if not isinstance(value, u.Quantity):
+            raise bad_value(
+                "wavelength", "Frame", "a Quantity with a unit of length (or frequency, energy)", type(value), FrameError
+            )
+        if value.shape not in ((self.n_disp,), self.shape):
+            raise bad_value(
+                "wavelength", "Frame", f"of shape ({self.n_disp},) or {self.shape}", f"shape {value.shape}", FrameError
+            )
+        array = np.array(value.value, dtype=np.float64)
+        array.flags.writeable = False
+        return u.Quantity(array, value.unit, copy=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of pixels (n_cross, n_disp)."""
+        return self.flux.shape  # type: ignore[return-value]
+
+    @property
+    def n_cross(self) -> int:
+        """Number of cross-dispersion pixels (rows)."""
+        return self.flux.shape[0]
+
+    @property
+    def n_disp(self) -> int:
+        """Number of dispersion pixels (columns)."""
+        return self.flux.shape[1]
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        """True for the pixels that can be used, shape (n_cross, n_disp)."""
+        return self._good
+
+    @property
+    def flux_unit(self) -> u.UnitBase:
+        """Unit of a spectrum extracted from this frame.
+
+        A surface brightness (per steradian) becomes a flux density in Jy; everything else keeps the unit of the pixels
+        unless ``meta['flux_unit']`` names another.
+        """
+        named = self.meta.get("flux_unit")
+        if named is not None:
+            return u.Unit(named)
+        return u.Jy if self._per_steradian else self.unit  # type: ignore[return-value]
+
+    @property
+    def _per_steradian(self) -> bool:
+        return bool(self.unit.is_equivalent(u.Jy / u.sr))  # type: ignore[union-attr]
+
+    @property
+    def flux_scale(self) -> float:
+        """Factor from a sum of pixel values to a spectrum in `flux_unit`.
+
+        Raises
+        ------
+        FrameError
+            If the pixels hold a surface brightness and their solid angle is not known.
+        """
+        unit = self.unit
+        if self._per_steradian:
+            area = self.meta.get("pixel_area_sr")
+            if area is None or not np.isfinite(area) or area <= 0:
+                raise bad_value(
+                    "pixel_area_sr",
+                    "Frame.meta",
+                    "a positive number of steradian (PIXAR_SR) where the unit is per steradian; "
+                    "set input.pixel_area_sr in the recipe",
+                    area,
+                    FrameError,
+                )
+            unit = unit * u.sr
+            return float(unit.to(self.flux_unit)) * float(area)
+        return float(unit.to(self.flux_unit))  # type: ignore[union-attr]
+
+    def replace(self, **changes: Any) -> Frame:
+        """Return a copy with some of the constructor's arguments replaced."""
+        return replace(self, **changes)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(self.variance_parts)
+        return (
+            f"<Frame {self.n_cross} x {self.n_disp} (cross, disp), unit {self.unit}, "
+            f"variance {'yes' if self.variance is not None else 'no'}{f' ({parts})' if parts else ''}, "
+            f"{int(self.mask.sum())} bad pixels>"
+        )
