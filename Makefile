@@ -1,0 +1,68 @@
+# Each target works on a fresh clone with Python >= 3.11 and make: what is missing in .venv is set up first.
+# PYTHON=/path/to/python names the interpreter; otherwise .ci/find-python runs what it finds and takes one that works.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+STAMP := $(VENV)/complete
+DEMO := demo
+EXTRAS := all,test
+
+# Two workers: more are slower where two cores carry the numerics, the app and a browser.
+# loadgroup keeps tests that share a server (xdist_group) in one worker.
+PYTEST_ARGS ?= -n 2 --dist loadgroup
+
+# Real observations, where they are at hand. Without them the tests that need them are skipped and say so.
+OPTEXTRACT_DATA ?= $(abspath $(wildcard ../shared/data))
+ifneq ($(OPTEXTRACT_DATA),)
+export OPTEXTRACT_DATA
+endif
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv app test lint type demo clean broken
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' $(firstword $(MAKEFILE_LIST))
+
+# The stamp is written last, so an interrupted set-up has none, and it names the folder, because an environment cannot
+# be moved. An environment whose Python is gone or does not run counts as none.
+ifneq ($(wildcard $(STAMP)),)
+ifneq ($(shell $(PY) -c 'import pip' 2>/dev/null && cat $(STAMP)),$(CURDIR))
+$(STAMP): broken
+endif
+endif
+
+$(STAMP): pyproject.toml
+	@python=$$(PYTHON='$(PYTHON)' .ci/find-python) && echo "Setting up $(VENV) with $$python: this takes some minutes" \
+	  && rm -f $@ && rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet --editable '.[$(EXTRAS)]'
+	@printf '%s\n' '$(CURDIR)' > $@
+
+venv: $(STAMP)  ## set up .venv, or make it anew where pyproject.toml is younger
+
+app: $(STAMP)  ## open the standalone app with the panel on a simulated sample
+	$(BIN)/optextract app
+
+test: lint type  ## run everything: lint, types, all tests
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## ruff: rules and format
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+type: $(STAMP)  ## mypy on the package
+	$(PY) -m mypy
+
+demo: $(STAMP)  ## extract a simulated sample from the command line and say where the results are
+	@mkdir -p $(DEMO)
+	$(BIN)/optextract simulate $(DEMO)/sample_s2d.fits --overwrite
+	$(BIN)/optextract run $(DEMO)/sample_s2d.fits -o $(DEMO)/extracted --overwrite
+	@echo "The results are in $(abspath $(DEMO)/extracted):" && ls $(DEMO)/extracted
+
+clean:  ## remove the environment, caches, builds and the demo
+	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

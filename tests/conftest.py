@@ -1,0 +1,58 @@
+"""What every test may ask for: the real data, a browser, random numbers that repeat."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+NO_BROWSER = "no chromium on PATH; on Debian: apt-get install chromium"
+
+
+def find_data(environ: Mapping[str, str], root: Path = ROOT) -> tuple[Path | None, str]:
+    """The folder of real observations, or None and the reason in words."""
+    named = environ.get("OPTEXTRACT_DATA", "")
+    if named:
+        folder = Path(named)
+        return (folder, "") if folder.is_dir() else (None, f"OPTEXTRACT_DATA names {named!r}, which is not a folder")
+    folder = root.parent / "shared" / "data"
+    if folder.is_dir():
+        return folder, ""
+    return None, "real data are absent: OPTEXTRACT_DATA is not set and there is no ../shared/data"
+
+
+def find_browser(environ: Mapping[str, str]) -> tuple[str | None, bool]:
+    """The path of chromium or None, and whether its absence is a failure."""
+    return shutil.which("chromium", path=environ.get("PATH")), environ.get("OPTEXTRACT_BROWSER", "") == "required"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real observations; the test is skipped, with the reason, where it is absent."""
+    folder, reason = find_data(os.environ)
+    if folder is None:
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """The chromium on PATH; without it a skip, or a failure where OPTEXTRACT_BROWSER=required."""
+    path, required = find_browser(os.environ)
+    if path is None and required:
+        pytest.fail(f"OPTEXTRACT_BROWSER=required, but {NO_BROWSER}", pytrace=False)
+    if path is None:
+        pytest.skip(NO_BROWSER)
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers that are the same in every run and every order of the tests."""
+    return np.random.default_rng(20260722)
