@@ -22,7 +22,7 @@ MOST_LINES = 500
 LAYERS = (
     ("errors",),
     ("flags", "recipe", "frame", "results"),
-    ("region", "profiles", "background", "kernel", "trace", "noise", "solve", "nods", "units"),
+    ("background", "bins", "finder", "kernel", "nods", "noise", "profiles", "region", "solve", "trace", "units"),
     ("pipeline", "simulate"),
     ("batch", "calibrate", "report", "validate", "io"),
     ("",),  # optextract/__init__.py: the public names
