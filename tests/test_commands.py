@@ -19,6 +19,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FIND = ROOT / ".ci" / "find-python"
 
+# The environment without what an outer make, its variables or a developer's settings put there.
+OUTER = ("MAKE", "MFLAGS", "OPTEXTRACT_", "PYTEST_", "PYTHON")
+CLEAN = {key: value for key, value in os.environ.items() if not key.startswith(OUTER)}
+
 SHIM = "#!/bin/sh\necho 'pyenv: {name}: command not found' >&2\nexit 127\n"
 # Says that it works, as the real one would, and then which release it is.
 FAKE = '#!/bin/sh\ncase "$2" in *ensurepip*) exit {status};; esac\necho "{minor} $0"\n'
@@ -128,7 +132,7 @@ def clone(tmp_path: Path) -> Path:
 
 def make(folder: Path, *words: str, **environ: str) -> str:
     run = subprocess.run(
-        ["make", *words], cwd=folder, env={**os.environ, "MAKEFLAGS": "", **environ}, capture_output=True, text=True,
+        ["make", *words], cwd=folder, env={**CLEAN, **environ}, capture_output=True, text=True,
         check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -191,7 +195,7 @@ def test_an_interrupted_install_leaves_no_stamp(clone: Path) -> None:
     run = subprocess.run(
         ["make", "venv", f"PYTHON={python}"],
         cwd=clone,
-        env={**os.environ, "MAKEFLAGS": ""},
+        env=CLEAN,
         capture_output=True,
         text=True,
     )
@@ -210,10 +214,9 @@ def test_the_data_folder_is_handed_on_where_it_exists(clone: Path) -> None:
     with (clone / "Makefile").open("a", encoding="utf-8") as makefile:
         makefile.write("\nsay:\n\t@echo data=$$OPTEXTRACT_DATA\n")
     without = {"OPTEXTRACT_DATA": ""}
-    environ = {key: value for key, value in os.environ.items() if key != "OPTEXTRACT_DATA"}
 
     def say() -> str:
-        return subprocess.run(["make", "-s", "say"], cwd=clone, env=environ, capture_output=True, text=True).stdout
+        return subprocess.run(["make", "-s", "say"], cwd=clone, env=CLEAN, capture_output=True, text=True).stdout
 
     assert say() == "data=\n"
     (clone.parent / "shared" / "data").mkdir(parents=True)
@@ -225,7 +228,7 @@ def test_the_data_folder_is_handed_on_where_it_exists(clone: Path) -> None:
 def test_ci_requires_the_browser_and_fails_with_the_tests(tmp_path: Path, clone: Path) -> None:
     executable(tmp_path / "bin" / "chromium", "#!/bin/sh\n")
     executable(tmp_path / "bin" / "make", '#!/bin/sh\necho "$* $OPTEXTRACT_BROWSER in $PWD"\ncat\nexit 3\n')
-    environ = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environ = {**CLEAN, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     run = subprocess.run(
         [clone / ".ci" / "run"], cwd=tmp_path, env=environ, capture_output=True, text=True, input="not read", timeout=60
     )
@@ -271,12 +274,11 @@ def ask(tmp_path: Path, **environ: str) -> str:
     shutil.copy2(ROOT / "tests" / "conftest.py", tests)
     (tests / "test_asks.py").write_text(ASKS, encoding="utf-8")
     (tests.parent / "pytest.ini").write_text("[pytest]\naddopts = -rs --tb=short\n", encoding="utf-8")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPTEXTRACT_", "PYTEST_"))}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests"]
     run = subprocess.run(
         command,
         cwd=tests.parent,
-        env={**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environ},
+        env={**CLEAN, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environ},
         capture_output=True,
         text=True,
         timeout=120,
