@@ -21,7 +21,11 @@ VARIANCE_PARTS = ("poisson", "rnoise", "flat")
 #: Every ``meta`` key that a stage reads; other keys are carried along untouched.
 META_KEYS = {
     "file": "name of the file the frame was read from",
+    "path": "its absolute path; a product is never written over it",
+    "sha256": "its checksum",
+    "format": "format it was recognised as, in words",
     "slit": "name of the slit",
+    "slit_index": "0-based position of the slit in the file",
     "source_name": "name of the source",
     "source_id": "identifier of the source",
     "instrument": "instrument, as in the header",
@@ -30,6 +34,8 @@ META_KEYS = {
     "pixel_area_sr": "solid angle of a pixel in steradian, for surface-brightness units",
     "flux_unit": "unit of the extracted spectrum where it is not that of the pixels",
     "planned_cross": "planned cross-dispersion position of the source, pixel (0-based)",
+    "planned_trace": "planned position in each column (n_disp,) where it is not one row; NaN where unknown",
+    "slit_coordinate": "distance along the slit from the planned source in arcsec (n_cross, n_disp)",
     "pixel_scale_arcsec": "cross-dispersion pixel scale",
     "nod_offsets": "predicted cross-dispersion offsets of the nods' negative traces, pixel",
     "nod_depths": "predicted depth of each negative trace relative to the source (negative numbers)",

@@ -147,6 +147,9 @@ class Input(Section):
     unit: str | None = Field(None, description="unit of the pixel values; absent: as the file says, or refused")
     pixel_area_sr: Positive | None = Field(None, description="solid angle of a pixel in steradian where the file lacks PIXAR_SR")
     mapping: Mapped | None = Field(None, description="layout of a FITS file of no known format")
+    dq_bits: tuple[str, ...] = Field(
+        ("DO_NOT_USE",), description="named bits of a JWST DQ image that make a pixel bad"
+    )
 
 
 class Region(Section):

@@ -1,0 +1,392 @@
+"""From the stages' findings to the frozen Extraction."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .aperture import coverage, sum_aperture, wavelength_along
+from .background import BackgroundFit
+from .choose import Choice
+from .frame import Frame
+from .kernel import compare_profiles, fit_slice, slice_model
+from .locate import Start
+from .noise import Variance, pulls
+from .quality import figures
+from .recipe import Recipe
+from .reject import Rejected
+from .resolve import resolved
+from .results import Boxcar, Extraction, Flag, KernelSlice, TraceFit, freeze
+from .solve import Solution, condition, normal_equations, propagate, solve_columns
+from .trace import evaluate
+from .window import Window
+
+__all__ = ["Layers", "assemble"]
+
+FloatArray = NDArray[np.float64]
+
+_BLEND_CONDITION = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """Everything per pixel that the last solution needs; arrays are column-major (n_disp, ..., n_cross).
+
+    Attributes
+    ----------
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+        Sources, then the negative twins that are modelled.
+    centre, fwhm : ndarray, shape (n_source, n_disp)
+        Trace (row of the window) and width.
+    background : BackgroundFit
+        The background.
+    rejected : Rejected
+        Outliers.
+    weight, kept : ndarray, shape (n_disp, n_cross)
+        Inverse variances before and after rejection.
+    clear : ndarray of bool
+        Pixels free of sources.
+    nod_mode : str
+        "ignore", "mask" or "model".
+    noise : float
+        Empirical factor on the pixels' errors that thresholds used.
+    slope : float
+        Change of variance per unit of pixel value that was taken out of the data-derived variance; 0 if none was.
+    """
+
+    profiles: FloatArray
+    centre: FloatArray
+    fwhm: FloatArray
+    background: BackgroundFit
+    rejected: Rejected
+    weight: FloatArray
+    kept: FloatArray
+    clear: NDArray[np.bool_]
+    nod_mode: str
+    noise: float
+    slope: float
+
+
+@dataclass(frozen=True, eq=False)
+class Final:
+    """The last solution of all columns, in units of the pixels."""
+
+    solution: Solution
+    covariance: FloatArray
+    unrejected: FloatArray
+    good_fraction: FloatArray
+    total_fraction: FloatArray
+
+
+def solve_final(layers: Layers, data: FloatArray) -> Final:
+    """Fluxes, their covariance with the background's in it, and the flux without any rejection."""
+    profiles, kept = layers.profiles, layers.kept
+    n_source = len(layers.centre)
+    clean = np.where(kept > 0, data - layers.background.image, 0.0)
+    solution = solve_columns(clean, kept, profiles)
+    inverse = np.where(np.isfinite(solution.covariance), solution.covariance, 0.0)
+    covariance = inverse.copy()
+    if layers.background.degree >= 0:
+        # f = N^-1 P W (D - B): an error of the background term b moves the flux by N^-1 P W b
+        sensitivity = inverse @ ((profiles * kept[:, None, :]) @ layers.background.basis.T)
+        covariance = covariance + layers.background.flux_covariance(sensitivity)
+    all_pixels = np.where(layers.weight > 0, data - layers.background.image, 0.0)
+    unrejected = solve_columns(all_pixels, layers.weight, profiles).coefficients[:, :n_source]
+    sources = profiles[:, :n_source]
+    good = np.where(kept[:, None, :] > 0, sources, 0.0).sum(axis=2)
+    return Final(solution, covariance[:, :n_source, :n_source], unrejected, good, sources.sum(axis=2))
+
+
+def window_factor(frame: Frame, recipe: Recipe, final: Final) -> tuple[str, FloatArray]:
+    """What the flux refers to, and the factor per column that makes it so, shape (n_disp, n_source)."""
+    kind = recipe.flux.window
+    if kind == "auto":
+        extended = str(frame.meta.get("source_type", "")).upper() == "EXTENDED"
+        kind = "region" if extended else "infinite"
+    factor = final.total_fraction if kind == "region" else np.ones_like(final.total_fraction)
+    return kind, factor
+
+
+def make_flags(layers: Layers, final: Final, start: Start, least: float) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """Flags per column and source (n_disp, n_source), and where no flux can be given."""
+    n_source = len(layers.centre)
+    flags = np.zeros(final.good_fraction.shape, dtype=np.uint32)
+    seen = (layers.kept > 0).any(axis=1)
+    flags[~seen] |= np.uint32(Flag.NO_DATA)
+    lost = ~(final.good_fraction >= least) | ~np.isfinite(np.einsum("xtt->xt", final.solution.covariance)[:, :n_source])
+    flags[lost & seen[:, None]] |= np.uint32(Flag.LOW_PROFILE)
+    short = final.total_fraction - final.good_fraction > 0.02
+    flags[short & ~lost] |= np.uint32(Flag.PARTIAL_PROFILE)
+    hit = ((layers.profiles[:, :n_source] > 0.02) & layers.rejected.pixels[:, None, :]).any(axis=2)
+    flags[hit] |= np.uint32(Flag.REJECTED_PIXELS)
+    flags[layers.rejected.restored] |= np.uint32(Flag.RESTORED_PIXELS)
+    flags[final.total_fraction < 0.98] |= np.uint32(Flag.EDGE)
+    if n_source > 1:
+        matrix, _, _ = normal_equations(np.zeros_like(layers.kept), layers.kept, layers.profiles[:, :n_source])
+        flags[condition(matrix) > _BLEND_CONDITION] |= np.uint32(Flag.BLENDED)
+    if not start.from_data:
+        flags |= np.uint32(Flag.PRIOR_SHAPE)
+    for offset in start.problem.nods:
+        for other in range(n_source):
+            for k in range(n_source):
+                gap = np.abs(layers.centre[k] - layers.centre[other] - offset)
+                near = gap < 0.75 * (layers.fwhm[k] + layers.fwhm[other])
+                flags[near, k] |= np.uint32(Flag.NEGATIVE_NOD)
+    return flags, lost | ~seen[:, None]
+
+
+def assemble(
+    frame: Frame,
+    recipe: Recipe,
+    window: Window,
+    variance: Variance,
+    start: Start,
+    choice: Choice,
+    layers: Layers,
+    scale: float,
+    factor: float,
+) -> Extraction:
+    """Build the Extraction: fluxes in the spectrum's unit, images of the frame's shape, figures and words."""
+    n_source = len(layers.centre)
+    final = solve_final(layers, window.data)
+    kind, refers = window_factor(frame, recipe, final)
+    flags, lost = make_flags(layers, final, start, recipe.flux.min_profile)
+    coefficients = final.solution.coefficients[:, :n_source]
+    factor_flux = scale * refers
+    flux = np.where(lost, np.nan, coefficients * factor_flux)
+    covariance = final.covariance * factor_flux[:, :, None] * factor_flux[:, None, :]
+    covariance[lost] = np.nan
+    covariance.swapaxes(1, 2)[lost] = np.nan
+    rescale = _noise_scale(frame, recipe, window, layers, final)
+    covariance = covariance * rescale.factor**2
+    uncertainty = np.sqrt(np.einsum("xkk->xk", covariance))
+    centre = window.along(layers.centre + window.row)
+    wavelength = wavelength_along(frame, np.where(np.isfinite(centre[0]), centre[0], np.nanmedian(centre[0])))
+    full_flags = np.full((n_source, frame.n_disp), int(Flag.NO_DATA), dtype=np.uint32)
+    full_flags[:, window.column : window.column + window.n_disp] = flags.T
+    full_flags[:, ~np.isfinite(wavelength.value)] |= np.uint32(Flag.NO_WAVELENGTH)
+    light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients)
+    parts = _parts(window, variance, layers, final, factor_flux, lost, factor * rescale.factor**2)
+    box = _matched_boxcar(frame, recipe, window, layers, final, scale, wavelength, variance, factor * rescale.factor**2)
+    kernel = _kernel_slice(window, start, choice)
+    trace = _trace(window, start, choice, layers)
+    profile = np.zeros((n_source, *frame.shape))
+    rows = slice(window.row, window.row + window.n_cross)
+    shown = layers.profiles[:, :n_source] / np.where(kind == "region", final.total_fraction, 1.0)[:, :, None]
+    profile[:, rows, window.column : window.column + window.n_disp] = shown.transpose(1, 2, 0)
+    unrejected = np.where(lost, np.nan, final.unrejected * factor_flux)
+    model = light + layers.background.image
+    quality = figures(window, layers, start, choice, variance, final, flux, uncertainty, box, unrejected, kind, rescale)
+    return Extraction(
+        flux=freeze(window.along(flux.T)),
+        uncertainty=freeze(window.along(uncertainty.T)),
+        unit=frame.flux_unit,
+        wavelength=wavelength,
+        variance_parts=MappingProxyType({name: freeze(window.along(part.T)) for name, part in parts.items()}),
+        covariance=freeze(np.moveaxis(window.along(np.moveaxis(covariance, 0, 2)), 2, 0)),
+        flags=freeze(full_flags),
+        centre=freeze(centre),
+        fwhm=freeze(window.along(layers.fwhm)),
+        profile=freeze(profile),
+        model=freeze(window.spread(model)),
+        background=freeze(window.spread(layers.background.image)),
+        background_uncertainty=freeze(window.spread(np.sqrt(layers.background.variance))),
+        residual=freeze(window.spread(np.where(window.weight > 0, window.data - model, np.nan))),
+        rejected=freeze(window.spread(layers.rejected.pixels, False)),
+        flux_unrejected=freeze(window.along(unrejected.T)),
+        boxcar=box,
+        kernel=kernel,
+        trace=trace,
+        quality=quality,
+        recipe=recipe,
+        resolved=resolved(recipe, frame, window, start, choice, layers, variance, kind, quality),
+        provenance=_provenance(frame),
+        meta=frame.meta,
+    )
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """Source-free pulls, and the factor that the recipe applies to all errors because of them."""
+
+    pulls: dict[str, Any]
+    factor: float
+
+
+def _noise_scale(frame: Frame, recipe: Recipe, window: Window, layers: Layers, final: Final) -> NoiseScale:
+    light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients)
+    residual = np.where(layers.kept > 0, window.data - layers.background.image - light, 0.0)
+    found = pulls(residual, layers.kept, layers.profiles[:, 0], layers.clear)
+    factor = 1.0
+    if recipe.noise.scale == "auto" and np.isfinite(found["profile"]) and not 0.8 <= found["profile"] <= 1.25:
+        factor = float(found["profile"])
+    return NoiseScale(found, factor)
+
+
+def _parts(
+    window: Window,
+    variance: Variance,
+    layers: Layers,
+    final: Final,
+    factor_flux: FloatArray,
+    lost: NDArray[np.bool_],
+    factor: float,
+) -> dict[str, FloatArray]:
+    """Variance components through the same weights, (n_disp, n_source)."""
+    n_source = factor_flux.shape[1]
+    inverse = np.where(np.isfinite(final.solution.covariance), final.solution.covariance, 0.0)
+    parts = {}
+    for name, image in variance.parts.items():
+        values = np.where(layers.kept > 0, np.nan_to_num(window.part(image)), 0.0) * factor
+        if name == "poisson" and layers.slope > 0:
+            light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients) + layers.background.image
+            values = np.maximum(values - layers.slope * (np.maximum(window.data, 0) - np.maximum(light, 0)), 0.0)
+        spread = propagate(layers.kept, layers.profiles, inverse, values)[:, :n_source] * factor_flux**2
+        parts[name] = np.where(lost, np.nan, spread)
+    return parts
+
+
+def _matched_boxcar(
+    frame: Frame,
+    recipe: Recipe,
+    window: Window,
+    layers: Layers,
+    final: Final,
+    scale: float,
+    wavelength: Any,
+    variance: Variance,
+    factor: float,
+) -> Boxcar:
+    """Plain sum after the background in an aperture that follows each source."""
+    n_source = len(layers.centre)
+    auto = recipe.flux.boxcar_width == "auto"
+    width = 3.0 * layers.fwhm if auto else np.full_like(layers.fwhm, float(recipe.flux.boxcar_width))
+    lower = np.maximum(layers.centre - 0.5 * width, -0.5)
+    upper = np.minimum(layers.centre + 0.5 * width, window.n_cross - 0.5)
+    upper = np.maximum(upper, lower + 1e-6)
+    good = (layers.kept > 0).T
+    with np.errstate(divide="ignore"):
+        total = np.where(good, 1.0 / layers.kept.T, 0.0)
+    images = {"total": total}
+    for name, image in variance.parts.items():
+        images[name] = np.where(good, np.nan_to_num(window.part(image).T), 0.0) * factor
+    data = window.data.T - layers.background.image.T
+    flux, error, flags, count = [], [], [], []
+    spread: dict[str, list[FloatArray]] = {name: [] for name in variance.parts}
+    for k in range(n_source):
+        f, parts, flag, n = sum_aperture(data, good, images, lower[k], upper[k], scale)
+        extra = _boxcar_background(layers, coverage(window.n_cross, lower[k], upper[k]).T * good.T) * scale**2
+        flux.append(f)
+        error.append(np.sqrt(parts.pop("total") + extra))
+        flags.append(flag)
+        count.append(n)
+        for name, part in parts.items():
+            spread[name].append(part)
+    box_flags = np.full((n_source, frame.n_disp), int(Flag.NO_DATA), dtype=np.uint32)
+    box_flags[:, window.column : window.column + window.n_disp] = np.array(flags)
+    return Boxcar(
+        flux=freeze(window.along(np.array(flux))),
+        uncertainty=freeze(window.along(np.array(error))),
+        variance_parts=MappingProxyType({name: freeze(window.along(np.array(v))) for name, v in spread.items()}),
+        flags=freeze(box_flags),
+        lower=freeze(window.along(lower + window.row)),
+        upper=freeze(window.along(upper + window.row)),
+        n_pixels=freeze(window.along(np.array(count))),
+        wavelength=wavelength,
+        unit=frame.flux_unit,
+    )
+
+
+def _boxcar_background(layers: Layers, taken: FloatArray) -> FloatArray:
+    """Variance that the background adds to a plain sum, shape (n_disp,)."""
+    if layers.background.degree < 0:
+        return np.zeros(len(taken))
+    sensitivity = (taken @ layers.background.basis.T)[:, None, :]
+    return layers.background.flux_covariance(sensitivity)[:, 0, 0]
+
+
+def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:
+    """The slice, with the chosen profile fitted to it and the candidates beside it."""
+    cut = start.cut
+    centre, fwhm = evaluate(choice.fit.geometry, np.array([cut.centre_column]))
+    positions = tuple(float(c) for c in centre[:, 0])
+    problem = replace(start.problem, shape=choice.fit.shape, index_shape=None, prior_centre=None, prior_fwhm=None)
+    if choice.fit.geometry.log_fwhm.shape[0] > 1:
+        problem = replace(problem, free_width=False)
+    fit = fit_slice(cut, positions, float(fwhm[0, 0]), problem)
+    model, background, components = slice_model(cut, fit, problem)
+    weight = cut.binned.weight[0]
+    seen = weight > 0
+    with np.errstate(divide="ignore"):
+        error = np.where(seen, 1 / np.sqrt(weight), np.nan)
+    found = compare_profiles(cut, positions, float(fwhm[0, 0]), problem, choice.fit.shape)
+    return KernelSlice(
+        rows=freeze(np.arange(window.n_cross) + float(window.row)),
+        data=freeze(np.where(seen, cut.binned.data[0], np.nan)),
+        error=freeze(error),
+        model=freeze(model),
+        background=freeze(background),
+        components=freeze(components),
+        columns=(cut.columns[0] + window.column, cut.columns[1] + window.column),
+        n_columns=cut.n_columns,
+        centres=tuple(p + window.row for p in positions),
+        candidates=found,
+    )
+
+
+def _trace(window: Window, start: Start, choice: Choice, layers: Layers) -> TraceFit:
+    fit = choice.fit
+    column = choice.columns
+    n_source = len(layers.centre)
+    at = np.clip(np.round(column).astype(int), 0, window.n_disp - 1)
+    shift, shift_error, width, width_error = fit.local.T
+    seen = np.isfinite(shift_error) & (shift_error < 2.0)
+    centre = np.full((n_source, len(column)), np.nan)
+    centre_error, fwhm, fwhm_error = centre.copy(), centre.copy(), centre.copy()
+    centre[:, seen] = layers.centre[:, at[seen]] + window.row + np.clip(shift[seen], -3, 3)
+    centre_error[:, seen] = shift_error[seen]
+    sure = np.isfinite(width_error) & (width_error < 1.0)
+    fwhm[:, sure] = layers.fwhm[:, at[sure]] * np.exp(np.clip(width[sure], -1, 1))
+    fwhm_error[:, sure] = layers.fwhm[:, at[sure]] * width_error[sure]
+    weight = 1 / shift_error[seen] ** 2
+    rms = float(np.sqrt((weight * shift[seen] ** 2).sum() / weight.sum())) if seen.any() else float("nan")
+    geometry = fit.geometry
+    given = geometry.given is not None
+    coefficients = np.repeat(geometry.centre[None, :], n_source, axis=0)
+    coefficients[:, 0] += np.concatenate([[0.0], geometry.offsets]) + window.row * (not given)
+    widths = np.broadcast_to(geometry.log_fwhm, (n_source, geometry.log_fwhm.shape[1]))
+    return TraceFit(
+        columns=freeze(column + window.column),
+        centre=freeze(centre),
+        centre_error=freeze(centre_error),
+        fwhm=freeze(fwhm),
+        fwhm_error=freeze(fwhm_error),
+        degree=-1 if given else len(geometry.centre) - 1,
+        fwhm_degree=geometry.log_fwhm.shape[1] - 1,
+        coefficients=freeze(coefficients),
+        fwhm_coefficients=freeze(widths),
+        rms=rms,
+        from_data=start.from_data,
+    )
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("optextract", "numpy", "scipy", "astropy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def _provenance(frame: Frame) -> MappingProxyType[str, Any]:
+    return MappingProxyType({"versions": dict(_versions()), "file": frame.meta.get("file"), "slit": frame.meta.get("slit")})

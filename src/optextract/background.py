@@ -1,0 +1,326 @@
+"""Background under the sources: per column, or smooth along dispersion, chosen by the evidence.
+
+Both are solved with the sources' fluxes eliminated in each column, so that nothing of the source enters the background
+and the background's covariance can be carried into the fluxes. A smooth background has a few coefficients, Legendre
+polynomials along cross-dispersion times Legendre polynomials (and steps at detector gaps) along dispersion, and costs
+next to nothing in noise; one that is free in each column costs 3 to 60 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.polynomial.legendre import legvander
+from numpy.typing import NDArray
+
+from .kernel import cross_basis
+from .noise import robust_rms
+from .recipe import Background
+from .solve import invert_normal
+from .trace import information_criterion
+
+__all__ = ["BackgroundFit", "fit_background"]
+
+FloatArray = NDArray[np.float64]
+
+_MAX_CROSS, _MAX_ALONG = 2, 8
+_GAP = 0.01  # fraction of the columns that must be empty in a row to make a detector gap
+
+
+@dataclass(frozen=True, eq=False)
+class BackgroundFit:
+    """The background and how it was chosen.
+
+    Attributes
+    ----------
+    image : ndarray, shape (n_disp, n_cross)
+        The background in each pixel.
+    variance : ndarray, shape (n_disp, n_cross)
+        Variance of that image.
+    degree : int
+        Degree along cross-dispersion; -1 for none.
+    along : str
+        "column" or "smooth".
+    along_degree : int
+        Degree along dispersion of a smooth background.
+    n_parameters : int
+        Number of coefficients.
+    test : dict
+        The figures that the choice rests on.
+    basis : ndarray, shape (n_background, n_cross)
+        Terms along cross-dispersion.
+    dispersion_basis : ndarray, shape (n_disp, n_along) or None
+        Terms along dispersion of a smooth background.
+    covariance : ndarray
+        Of the coefficients: (n_background n_along, same) if smooth, (n_disp, n_background, n_background) if per column.
+    """
+
+    image: FloatArray
+    variance: FloatArray
+    degree: int
+    along: str
+    along_degree: int
+    n_parameters: int
+    test: dict[str, float | str]
+    basis: FloatArray
+    dispersion_basis: FloatArray | None
+    covariance: FloatArray
+
+    def flux_covariance(self, sensitivity: FloatArray) -> FloatArray:
+        """Covariance that the background adds to the fluxes.
+
+        Parameters
+        ----------
+        sensitivity : ndarray, shape (n_disp, n_term, n_background)
+            Change of each flux per unit of each background term in that column.
+
+        Returns
+        -------
+        ndarray, shape (n_disp, n_term, n_term)
+        """
+        if self.degree < 0:
+            n_disp, n_term = sensitivity.shape[:2]
+            return np.zeros((n_disp, n_term, n_term))
+        if self.dispersion_basis is None:
+            return sensitivity @ self.covariance @ sensitivity.transpose(0, 2, 1)
+        n_disp, n_term, n_background = sensitivity.shape
+        full = (sensitivity[:, :, :, None] * self.dispersion_basis[:, None, None, :]).reshape(n_disp, n_term, -1)
+        return (full @ self.covariance) @ full.transpose(0, 2, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Reduced:
+    """Normal equations of the background terms in each column after elimination of the sources."""
+
+    matrix: FloatArray
+    vector: FloatArray
+    used: NDArray[np.bool_]
+
+
+def _reduce(data: FloatArray, weight: FloatArray, profiles: FloatArray, basis: FloatArray) -> _Reduced:
+    terms = np.concatenate([profiles, np.broadcast_to(basis, (len(data), *basis.shape))], axis=1)
+    weighted = terms * weight[:, None, :]
+    matrix = weighted @ terms.transpose(0, 2, 1)
+    vector = (weighted @ data[:, :, None])[:, :, 0]
+    n = profiles.shape[1]
+    inverse, _ = invert_normal(matrix[:, :n, :n])
+    cross = matrix[:, n:, :n]
+    kept = matrix[:, n:, n:] - cross @ inverse @ cross.transpose(0, 2, 1)
+    right = vector[:, n:] - np.einsum("xbt,xts,xs->xb", cross, inverse, vector[:, :n])
+    # a column whose pixels the sources use up entirely says nothing of the background
+    used = kept[:, 0, 0] > 1e-6 * np.maximum(matrix[:, n, n], 1e-300)
+    return _Reduced(kept * used[:, None, None], right * used[:, None], used)
+
+
+def _gaps(weight: FloatArray) -> list[int]:
+    """First column after each detector gap: a run of empty columns between columns with data."""
+    empty = ~(weight > 0).any(axis=1)
+    if not empty.any():
+        return []
+    n_disp = len(empty)
+    change = np.flatnonzero(np.diff(np.concatenate([[0], empty.astype(int), [0]])))
+    starts, ends = change[::2], change[1::2]
+    least = max(4, int(_GAP * n_disp))
+    return [int(e) for s, e in zip(starts, ends, strict=True) if e - s >= least and s > 0 and e < n_disp]
+
+
+def _along_basis(n_disp: int, degree: int, gaps: list[int]) -> FloatArray:
+    x = np.linspace(-1, 1, n_disp) if n_disp > 1 else np.zeros(1)
+    steps = [(np.arange(n_disp) >= gap).astype(float) - 0.5 for gap in gaps]
+    return np.concatenate([legvander(x, degree), *[s[:, None] for s in steps]], axis=1)
+
+
+def _assemble(reduced: _Reduced, along: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Normal equations of the smooth background, ordered (cross term, dispersion term)."""
+    n_background, n_along = reduced.matrix.shape[1], along.shape[1]
+    matrix = np.empty((n_background, n_along, n_background, n_along))
+    for i in range(n_background):
+        for j in range(i, n_background):
+            block = along.T @ (reduced.matrix[:, i, j][:, None] * along)
+            matrix[i, :, j, :] = block
+            matrix[j, :, i, :] = block.T
+    size = n_background * n_along
+    vector = (reduced.vector.T @ along).ravel()
+    return matrix.reshape(size, size), vector
+
+
+def _solve_symmetric(matrix: FloatArray, vector: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Solution, covariance and drop of chi2; directions that the data do not see stay zero."""
+    diagonal = np.diag(matrix)
+    seen = diagonal > 0
+    root = np.sqrt(np.where(seen, diagonal, 1.0))
+    scaled = matrix / np.outer(root, root)
+    scaled[np.diag_indices_from(scaled)] = 1.0
+    values, vectors = np.linalg.eigh(scaled)
+    inverse_values = np.where(values > 1e-10 * values[-1], 1.0 / np.maximum(values, 1e-300), 0.0)
+    inverse = (vectors * inverse_values) @ vectors.T / np.outer(root, root) * np.outer(seen, seen)
+    solution = inverse @ vector
+    return solution, inverse, float(vector @ solution)
+
+
+def fit_background(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    settings: Background,
+    rows: NDArray[np.bool_],
+    sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+) -> BackgroundFit:
+    """Fit the background beneath the sources.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+        Pixel values and inverse variances (zero where bad).
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+        Sources and their negative twins.
+    settings : Background
+        The recipe's section.
+    rows : ndarray of bool, shape (n_cross,)
+        Rows that may carry background.
+    sides : tuple of ndarray of bool, each of shape (n_cross,)
+        Source-free rows below and above, for the test of a smooth background.
+
+    Returns
+    -------
+    BackgroundFit
+    """
+    if settings.degree == "none":
+        return _nothing(data, {"choice": "none, as asked for"})
+    weight = weight * rows
+    asked = settings.degree
+    highest = _MAX_CROSS if asked == "auto" else int(asked)
+    highest = min(highest, max(int(((weight > 0).any(axis=0)).sum()) - profiles.shape[1] - 1, 0))
+    basis = cross_basis(data.shape[1], highest)
+    reduced = _reduce(data, weight, profiles, basis)
+    if settings.along == "column":
+        degree = 0 if asked == "auto" else highest
+        return _per_column(data, weight, profiles, degree, {"choice": "per column, as asked for"})
+    smooth = _choose_smooth(data, reduced, basis, settings, highest)
+    if settings.along == "smooth" or asked == "auto" and smooth.degree < 0 and settings.along == "auto":
+        common = {} if settings.along == "smooth" else _common_mode(data, weight, profiles, smooth, sides)
+        if common.get("significance", 0.0) < 6.0:
+            return replace(smooth, test={**smooth.test, **common})
+        return _per_column(data, weight, profiles, 0, {**smooth.test, **common, "choice": "per column: both sides vary together"})
+    common = _common_mode(data, weight, profiles, smooth, sides)
+    if common.get("significance", 0.0) >= 6.0:
+        test = {**smooth.test, **common, "choice": "per column: the rows on both sides vary together"}
+        return _per_column(data, weight, profiles, max(smooth.degree, 0), test)
+    return replace(smooth, test={**smooth.test, **common})
+
+
+def _nothing(data: FloatArray, test: dict[str, float | str]) -> BackgroundFit:
+    zero = np.zeros_like(data)
+    return BackgroundFit(zero, zero, -1, "smooth", 0, 0, test, np.zeros((0, data.shape[1])), None, np.zeros((0, 0)))
+
+
+def _choose_smooth(
+    data: FloatArray, reduced: _Reduced, basis: FloatArray, settings: Background, highest: int
+) -> BackgroundFit:
+    n_disp = len(data)
+    used = np.flatnonzero(reduced.used)
+    if not len(used):
+        return _nothing(data, {"choice": "none: no pixel is free of the sources"})
+    most = min(_MAX_ALONG, max(len(used) // 20, 0)) if settings.along_degree == "auto" else int(settings.along_degree)
+    gaps = _gaps(reduced.used[:, None].astype(float))
+    along = _along_basis(n_disp, most, gaps)
+    matrix, vector = _assemble(reduced, along)
+    n_along = along.shape[1]
+    n_poly = most + 1
+
+    def subset(degree: int, order: int, steps: bool) -> NDArray[np.intp]:
+        columns = [*range(order + 1), *(range(n_poly, n_along) if steps else ())]
+        return np.array([i * n_along + p for i in range(degree + 1) for p in columns], dtype=np.intp)
+
+    degrees = range(-1, highest + 1) if settings.degree == "auto" else [highest]
+    orders = range(most + 1) if settings.along_degree == "auto" else [most]
+    noise = _slow_noise(reduced, *_solve_symmetric(matrix, vector)[:1], along)
+    n_effective = max(len(used) * 2.0 / noise**2, 2.0)
+    best: tuple[float, int, int, bool] | None = None
+    for degree in degrees:
+        for order in orders if degree >= 0 else [0]:
+            for steps in (False, True) if gaps and degree >= 0 else (False,):
+                index = subset(degree, order, steps)
+                drop = _solve_symmetric(matrix[np.ix_(index, index)], vector[index])[2] if len(index) else 0.0
+                criterion = information_criterion(-drop, len(index), n_effective, noise)
+                if best is None or criterion < best[0]:
+                    best = (criterion, degree, order, steps)
+    assert best is not None  # noqa: S101  (the loops run at least once)
+    _, degree, order, steps = best
+    test: dict[str, float | str] = {"slow_noise": noise, "bic_gain": -best[0]}
+    if degree < 0:
+        return _nothing(data, {**test, "choice": "none: the clean rows do not reject zero"})
+    index = subset(degree, order, steps)
+    solution, covariance, _ = _solve_symmetric(matrix[np.ix_(index, index)], vector[index])
+    columns = [*range(order + 1), *(range(n_poly, n_along) if steps else ())]
+    terms = along[:, columns]
+    coefficients = solution.reshape(degree + 1, len(columns))
+    image = (terms @ coefficients.T) @ basis[: degree + 1]
+    variance = _image_variance(basis[: degree + 1], terms, covariance)
+    test["choice"] = f"smooth, degree {degree} across and {order} along dispersion" + (", stepping at gaps" if steps else "")
+    return BackgroundFit(
+        image, variance, degree, "smooth", order, len(index), test, basis[: degree + 1], terms, covariance
+    )
+
+
+def _image_variance(basis: FloatArray, along: FloatArray, covariance: FloatArray) -> FloatArray:
+    n_background, n_along = len(basis), along.shape[1]
+    cov = covariance.reshape(n_background, n_along, n_background, n_along)
+    per_column = np.einsum("xp,ipjr,xr->xij", along, cov, along, optimize=True)
+    return np.einsum("xij,iy,jy->xy", per_column, basis, basis, optimize=True)
+
+
+def _slow_noise(reduced: _Reduced, solution: FloatArray, along: FloatArray, n_bin: int = 20) -> float:
+    """Empirical factor on the errors of the mean background over 20 columns, at least one."""
+    n_background = reduced.matrix.shape[1]
+    coefficients = along @ solution.reshape(n_background, -1).T
+    left = reduced.vector[:, 0] - np.einsum("xj,xj->x", reduced.matrix[:, 0], coefficients)
+    whole = len(left) // n_bin * n_bin
+    if whole < 10 * n_bin:
+        return 1.0
+    top = left[:whole].reshape(-1, n_bin).sum(axis=1)
+    bottom = reduced.matrix[:whole, 0, 0].reshape(-1, n_bin).sum(axis=1)
+    seen = bottom > 0
+    return max(1.0, robust_rms(top[seen] / np.sqrt(bottom[seen]))) if seen.sum() >= 10 else 1.0
+
+
+def _per_column(
+    data: FloatArray, weight: FloatArray, profiles: FloatArray, degree: int, test: dict[str, float | str]
+) -> BackgroundFit:
+    basis = cross_basis(data.shape[1], degree)
+    reduced = _reduce(data, weight, profiles, basis)
+    inverse, seen = invert_normal(reduced.matrix)
+    coefficients = np.einsum("xbc,xc->xb", inverse, reduced.vector)
+    image = coefficients @ basis
+    variance = np.einsum("xij,iy,jy->xy", inverse, basis, basis, optimize=True)
+    variance[~seen.all(axis=1)] = np.nan
+    n_parameters = int(seen.sum())
+    return BackgroundFit(image, variance, degree, "column", 0, n_parameters, test, basis, None, inverse)
+
+
+def _common_mode(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    smooth: BackgroundFit,
+    sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+) -> dict[str, float | str]:
+    """Whether source-free rows below and above vary together from column to column after a smooth background."""
+    means = []
+    for side in sides:
+        w = weight * side
+        total = w.sum(axis=1)
+        residual = data - smooth.image
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pull = np.where(total > 0, (w * residual).sum(axis=1) / np.sqrt(total), np.nan)
+        means.append(pull)
+    both = np.isfinite(means[0]) & np.isfinite(means[1])
+    if both.sum() < 30:
+        return {}
+    below, above = means[0][both], means[1][both]
+    # outliers (cosmic rays on one side) must neither hide nor feign a correlation
+    below, above = (np.clip(v - np.median(v), -4 * robust_rms(v), 4 * robust_rms(v)) for v in (below, above))
+    norm = np.sqrt((below**2).sum() * (above**2).sum())
+    correlation = float((below * above).sum() / norm) if norm > 0 else 0.0
+    return {"side_correlation": correlation, "significance": correlation * np.sqrt(both.sum())}

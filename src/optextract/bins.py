@@ -1,0 +1,106 @@
+"""Columns gathered in bins, for fits that need S/N more than resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Binned:
+    """Binned columns, column-major.
+
+    Attributes
+    ----------
+    data, weight : ndarray, shape (n_bin, n_cross)
+        Mean (or median) per column, and its inverse variance (zero where no pixel was good).
+    column : ndarray, shape (n_bin,)
+        Mean column of each bin.
+    edges : ndarray of int, shape (n_bin + 1,)
+        First column of each bin, and the end of the last.
+    """
+
+    data: FloatArray
+    weight: FloatArray
+    column: FloatArray
+    edges: NDArray[np.intp]
+
+
+def edges_uniform(n_disp: int, n_bin: int) -> NDArray[np.intp]:
+    """Edges of `n_bin` bins of equal width."""
+    return np.unique(np.linspace(0, n_disp, max(1, min(n_bin, n_disp)) + 1).round().astype(np.intp))
+
+
+def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np.intp]:
+    """Edges of bins that each gather a squared S/N of `least` or more, `n_most` bins at most.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (n_disp,)
+        Squared S/N of each column.
+    least : float
+        Squared S/N that a bin needs.
+    n_most : int
+        Most bins.
+    """
+    total = np.concatenate([[0.0], np.cumsum(signal)])
+    count = int(np.clip(total[-1] / least, 1, min(n_most, len(signal))))
+    inner = np.searchsorted(total, np.linspace(0, total[-1], count + 1)[1:-1])
+    return np.unique(np.concatenate([[0], inner, [len(signal)]]).astype(np.intp))
+
+
+def mean_bins(data: FloatArray, weight: FloatArray, model: FloatArray, edges: NDArray[np.intp]) -> Binned:
+    """Mean of each bin, bad pixels filled with the model.
+
+    Filling keeps the flux of a bin the same in all rows although each row misses other columns; the fill carries no
+    weight, so that a bin's variance is that of its good pixels.
+
+    Parameters
+    ----------
+    data, weight, model : ndarray, shape (n_disp, n_cross)
+        Pixel values, inverse variances (zero where bad) and a model of the pixel values.
+    edges : ndarray of int
+        Bin edges.
+    """
+    good = weight > 0
+    if len(edges) == len(data) + 1:  # every column its own bin
+        return Binned(np.where(good, data, model), weight, np.arange(len(data), dtype=float), edges)
+    start = edges[:-1]
+    size = np.diff(edges)[:, None]
+    filled = np.where(good, data, model)
+    with np.errstate(divide="ignore"):
+        variance = np.where(good, 1.0 / weight, 0.0)
+    count = np.add.reduceat(good, start, axis=0, dtype=float)
+    spread = np.add.reduceat(variance, start, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # the error of the good pixels' mean: a bin of which half is filled must not look better than its good half
+        inverse = np.where(count > 0, count**2 / spread, 0.0)
+    mean = np.add.reduceat(filled, start, axis=0) / size
+    column = 0.5 * (edges[:-1] + edges[1:] - 1)
+    return Binned(mean, inverse, column, edges)
+
+
+def median_bins(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp]) -> Binned:
+    """Median of each bin's good pixels: for a start that no cosmic ray moves. Weights are those of a median (2/pi)."""
+    n_bin, n_cross = len(edges) - 1, data.shape[1]
+    out, inverse = np.zeros((n_bin, n_cross)), np.zeros((n_bin, n_cross))
+    good = weight > 0
+    sizes = np.diff(edges)
+    for size in np.unique(sizes):
+        which = np.flatnonzero(sizes == size)
+        index = edges[which][:, None] + np.arange(size)
+        ordered = np.sort(np.where(good[index], data[index], np.inf), axis=1)
+        count = good[index].sum(axis=1)
+        low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, size - 1)
+        middle = 0.5 * (
+            np.take_along_axis(ordered, low[:, None], 1)[:, 0] + np.take_along_axis(ordered, high[:, None], 1)[:, 0]
+        )
+        out[which] = np.where(count > 0, middle, 0.0)
+        inverse[which] = weight[index].sum(axis=1) * np.where(count > 2, 2 / np.pi, 1.0)
+    return Binned(out, inverse, 0.5 * (edges[:-1] + edges[1:] - 1), edges)

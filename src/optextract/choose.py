@@ -1,0 +1,169 @@
+"""Choices of the global fit: degrees of trace and width, and the profile, by the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bins import Binned
+from .locate import index_family
+from .profiles import Moffat
+from .recipe import Recipe
+from .trace import Fit, Geometry, Problem, fit_geometry, information_criterion
+
+__all__ = ["Choice", "choose_geometry"]
+
+FloatArray = NDArray[np.float64]
+
+_MAX_RECTIFIED, _MAX_CURVED = 3, 4
+_EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified data
+_SHAPE_EVIDENCE = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A fit and what it was chosen over.
+
+    Attributes
+    ----------
+    fit : Fit
+        The chosen fit.
+    problem : Problem
+        Its problem, with the chosen shape.
+    noise : float
+        Empirical factor on the bins' errors that the criterion used.
+    kind : str
+        Name of the chosen profile.
+    columns : ndarray, shape (n_bin,)
+        Centre column of each bin that was fitted.
+    """
+
+    fit: Fit
+    problem: Problem
+    noise: float
+    kind: str
+    columns: FloatArray
+
+
+def _padded(geometry: Geometry, degree: int, width_degree: int) -> Geometry:
+    """The same geometry with coefficients added (zero) or cut."""
+    centre = np.zeros(degree + 1)
+    n = min(degree + 1, len(geometry.centre))
+    centre[:n] = geometry.centre[:n]
+    width = np.zeros((geometry.log_fwhm.shape[0], width_degree + 1))
+    m = min(width_degree + 1, geometry.log_fwhm.shape[1])
+    width[:, :m] = geometry.log_fwhm[:, :m]
+    return replace(geometry, centre=centre, log_fwhm=width)
+
+
+def _limits(recipe: Recipe, n_bin: int, rectified: bool, start: Geometry, from_data: bool) -> tuple[int, int]:
+    """Highest degrees to try for centre and width."""
+    room = max((n_bin - 1) // 3, 0)
+    most = _MAX_RECTIFIED if rectified else _MAX_CURVED
+    centre = min(most, room) if recipe.trace.degree == "auto" else int(recipe.trace.degree)
+    width = min(2, room) if recipe.trace.fwhm_degree == "auto" else int(recipe.trace.fwhm_degree)
+    if not from_data:
+        centre = 0 if recipe.trace.degree == "auto" else centre
+        width = 0 if recipe.trace.fwhm_degree == "auto" else width
+    if start.given is not None:
+        centre = 0
+    return centre, width
+
+
+def choose_geometry(
+    binned: Binned, start: Geometry, problem: Problem, recipe: Recipe, *, rectified: bool, from_data: bool
+) -> Choice:
+    """Fit the highest degrees allowed, then keep those that the evidence asks for.
+
+    The cost of dropping coefficients is read off the covariance of the largest fit, ``t^T C^-1 t`` of those dropped.
+
+    Parameters
+    ----------
+    binned : Binned
+        Binned columns.
+    start : Geometry
+        Initial values.
+    problem : Problem
+        Shape, bounds and freedom.
+    recipe : Recipe
+        Degrees asked for.
+    rectified : bool
+        Whether the frame is rectified: degrees beyond one then need much more evidence.
+    from_data : bool
+        Whether the data carry the shape.
+    """
+    top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data)
+    low = len(start.centre) - 1
+    first = fit_geometry(binned, _padded(start, min(low, top) if top else 0, 0), problem)
+    largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
+    noise = _noise(largest)
+    n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
+    auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
+    degrees = range(top + 1) if auto[0] and problem.free_centre else [top]
+    width_degrees = range(top_width + 1) if auto[1] and problem.free_width else [top_width]
+    best = (np.inf, top, top_width)
+    for degree in degrees:
+        for width_degree in width_degrees:
+            lost = _cost_of_dropping(largest, problem, degree, width_degree)
+            n_free = degree + 1 + (width_degree + 1) * largest.geometry.log_fwhm.shape[0]
+            criterion = information_criterion(lost, n_free, n_data, noise)
+            if rectified:
+                criterion += _EXTRA * max(degree - 1, 0) + _EXTRA * max(width_degree - 1, 0)
+            if criterion < best[0]:
+                best = (criterion, degree, width_degree)
+    fit = largest
+    if best[1:] != (top, top_width):
+        fit = fit_geometry(binned, _padded(largest.geometry, best[1], best[2]), problem)
+        if not _sane(fit, largest):
+            fit = fit_geometry(binned, _padded(first.geometry, best[1], best[2]), problem)
+    choice = Choice(fit, problem, noise, problem.shape.name, binned.column)
+    if recipe.profile.kind == "auto" and from_data and problem.free_width:
+        choice = _try_moffat(binned, choice, n_data)
+    return choice
+
+
+def _noise(fit: Fit) -> float:
+    freedom = fit.n_data - fit.n_linear - fit.n_parameters
+    return max(1.0, float(np.sqrt(fit.chi2 / freedom))) if freedom > 0 else 1.0
+
+
+def _sane(fit: Fit, largest: Fit) -> bool:
+    """Whether a refit from truncated coefficients kept most of the improvement."""
+    return bool(np.isfinite(fit.chi2)) and fit.chi2 <= 2.0 * largest.chi2 + 100.0
+
+
+def _cost_of_dropping(fit: Fit, problem: Problem, degree: int, width_degree: int) -> float:
+    """Rise of chi2 when the coefficients above the degrees are set to zero and the others follow."""
+    geometry = fit.geometry
+    n_width, n_each = geometry.log_fwhm.shape
+    names: list[bool] = []
+    values: list[float] = []
+    if problem.free_centre:
+        names += [k > degree for k in range(len(geometry.centre))]
+        values += list(geometry.centre)
+    if problem.free_width:
+        names += [k > width_degree for _ in range(n_width) for k in range(n_each)]
+        values += list(geometry.log_fwhm.ravel())
+    dropped = np.zeros(len(fit.hessian), dtype=bool)
+    dropped[: len(names)] = names
+    if not dropped.any():
+        return 0.0
+    theta = np.array(values)[dropped[: len(names)]]
+    curvature = fit.hessian + np.diag(1e-9 * np.diag(fit.hessian) + 1e-300)
+    covariance = np.linalg.inv(curvature)[np.ix_(dropped, dropped)]
+    return float(theta @ np.linalg.solve(covariance, theta))
+
+
+def _try_moffat(binned: Binned, choice: Choice, n_data: float) -> Choice:
+    """Take the Moffat where its index pays for itself."""
+    family = index_family("moffat")
+    assert family is not None  # noqa: S101
+    problem = replace(choice.problem, shape=Moffat(4.0), index_shape=family[0], index_bounds=family[1])
+    fit = fit_geometry(binned, choice.fit.geometry, problem)
+    noise = _noise(fit)
+    gain = (choice.fit.chi2 - fit.chi2) / noise**2 - np.log(max(n_data, 2.0))
+    if gain > _SHAPE_EVIDENCE and fit.shape.index is not None and fit.shape.index < family[1][1] - 0.5:
+        return Choice(fit, problem, noise, "moffat", binned.column)
+    return choice

@@ -1,0 +1,233 @@
+"""Where the sources are: signed detection on coadded columns, before any fit.
+
+Each coarse bin of columns is filtered with profiles of several widths; the S/N along a row (or along a curved path, where
+the frame is not rectified) is what a source must have. Negative traces have negative S/N and are never picked; edges and
+rows without neighbours are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bins import Binned, edges_uniform, mean_bins, median_bins
+from .profiles import Gaussian
+
+__all__ = ["Detection", "detect"]
+
+FloatArray = NDArray[np.float64]
+
+_WIDTHS = (1.3, 2.0, 3.2, 5.0, 8.0)
+_LEAST_SNR = 5.0
+_CLIP = 12.0  # S/N that one bin can add: a hot bin must not outvote the others
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """The brightest source that qualifies.
+
+    Attributes
+    ----------
+    row : ndarray, shape (n_bin,)
+        Its position in each coarse bin, row of the window.
+    column : ndarray, shape (n_bin,)
+        Centre column of each bin.
+    fwhm : float
+        Width of the best filter, pixel.
+    snr : float
+        Detection S/N, summed along the path.
+    bin_snr : ndarray, shape (n_bin,)
+        S/N of each bin along the path.
+    edges : ndarray of int, shape (n_bin + 1,)
+        Column edges of the coarse bins.
+    curved : bool
+        Whether the path is not a row.
+    """
+
+    row: FloatArray
+    column: FloatArray
+    fwhm: float
+    snr: float
+    bin_snr: FloatArray
+    edges: NDArray[np.intp]
+    curved: bool
+
+    @property
+    def found(self) -> bool:
+        """Whether the source stands out of the noise."""
+        return self.snr >= _LEAST_SNR
+
+
+def detect(
+    data: FloatArray,
+    weight: FloatArray,
+    *,
+    lines: bool = False,
+    may_curve: bool = False,
+    planned: float | None = None,
+    planned_sigma: float = 0.4,
+    nods: tuple[float, ...] = (),
+) -> Detection:
+    """Find the brightest positive source.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+        Pixel values and inverse variances (zero where bad).
+    lines : bool, optional
+        Look for emission lines instead of continuum.
+    may_curve : bool, optional
+        Let the path leave its row.
+    planned : float, optional
+        Planned position, row of the window: a significant source near it is preferred to a brighter one elsewhere.
+    planned_sigma : float, optional
+        Its 1 sigma error, pixel.
+    nods : tuple of float, optional
+        Offsets at which the true source has negative twins.
+
+    Returns
+    -------
+    Detection
+    """
+    binned = _coarse(data, weight, lines)
+    level = _row_median(binned)
+    best: tuple[float, float, FloatArray, FloatArray] | None = None
+    for fwhm in _WIDTHS:
+        if fwhm > 0.6 * data.shape[1] and fwhm > _WIDTHS[0]:
+            continue
+        snr = _filtered(binned, level, fwhm)
+        score = _row_score(snr, lines)
+        usable = _usable_rows(binned, score, fwhm)
+        total = np.where(usable, score, -np.inf)
+        if not np.isfinite(total).any():
+            continue
+        row = _choose(total, planned, planned_sigma, _twins(score, nods))
+        if best is None or total[row] > best[0]:
+            best = (float(total[row]), fwhm, snr, total)
+            best_row = row
+    if best is None:
+        middle = (data.shape[1] - 1) / 2 if planned is None else planned
+        flat = np.full(len(binned.column), float(middle))
+        return Detection(flat, binned.column, _WIDTHS[1], 0.0, np.zeros(len(flat)), binned.edges, False)
+    snr_total, fwhm, snr, _ = best
+    path = np.full(len(binned.column), best_row)
+    curved = False
+    if may_curve and len(path) >= 8 and not lines:
+        bent, bent_score = _follow(snr)
+        if bent_score > snr_total + 3.0 and np.ptp(bent) >= 1:
+            path, snr_total, curved = bent, bent_score, True
+    along = snr[np.arange(len(path)), path]
+    row = path.astype(float)
+    if snr_total < _LEAST_SNR and planned is not None:
+        row = np.full(len(path), float(planned))
+    return Detection(row, binned.column, fwhm, snr_total, along, binned.edges, curved)
+
+
+def _coarse(data: FloatArray, weight: FloatArray, lines: bool) -> Binned:
+    """Bins for the search: medians of many columns for continuum, means of three for lines."""
+    n_disp = len(data)
+    if lines:
+        return mean_bins(data, weight, np.zeros_like(data), edges_uniform(n_disp, max(1, n_disp // 3)))
+    return median_bins(data, weight, edges_uniform(n_disp, int(np.clip(n_disp // 16, 1, 48))))
+
+
+def _row_median(binned: Binned) -> FloatArray:
+    """Median of each bin's good pixels: the background that the search subtracts."""
+    values = np.where(binned.weight > 0, binned.data, np.inf)
+    ordered = np.sort(values, axis=1)
+    count = (binned.weight > 0).sum(axis=1)
+    middle = ordered[np.arange(len(values)), np.maximum(count - 1, 0) // 2]
+    return np.where(count > 0, middle, 0.0)
+
+
+def _filtered(binned: Binned, level: FloatArray, fwhm: float) -> FloatArray:
+    """S/N of a source of this width centred on each row of each bin."""
+    half = max(1, int(np.ceil(fwhm)))
+    kernel = Gaussian().integrate(2 * half + 1, np.array([float(half)]), np.array([fwhm]))[0]
+    values = np.where(binned.weight > 0, binned.data - level[:, None], 0.0)
+    top, bottom = np.zeros_like(values), np.zeros_like(values)
+    n_cross = values.shape[1]
+    for step, k in zip(range(-half, half + 1), kernel, strict=True):
+        source = slice(max(step, 0), n_cross + min(step, 0))
+        target = slice(max(-step, 0), n_cross + min(-step, 0))
+        top[:, target] += k * (values * binned.weight)[:, source]
+        bottom[:, target] += k * k * binned.weight[:, source]
+    return np.where(bottom > 0, top / np.sqrt(np.where(bottom > 0, bottom, 1.0)), 0.0)
+
+
+def _row_score(snr: FloatArray, lines: bool) -> FloatArray:
+    """S/N of each row over all bins; for lines, the root of the summed squares of what stands out."""
+    if lines:
+        bright = np.where(snr > 3.5, snr, 0.0)
+        return np.sqrt((bright**2).sum(axis=0))
+    seen = (snr != 0).sum(axis=0)
+    return np.clip(snr, -_CLIP, _CLIP).sum(axis=0) / np.sqrt(np.maximum(seen, 1))
+
+
+def _usable_rows(binned: Binned, score: FloatArray, fwhm: float) -> NDArray[np.bool_]:
+    """Rows that have neighbours on both sides, and whose neighbours share their signal: no edges, no hot rows."""
+    covered = (binned.weight > 0).mean(axis=0) > 0.3
+    inside = covered & np.roll(covered, 1) & np.roll(covered, -1)
+    inside[0] = inside[-1] = False
+    if fwhm > _WIDTHS[0]:
+        return inside
+    # a real source spreads: even at FWHM 1.1 px each neighbour holds a tenth of the flux, a hot row's hold none
+    seen = binned.weight > 0
+    above = np.where(seen, binned.data - _row_median(binned)[:, None], 0.0)
+    mean = above.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    side = np.maximum(np.roll(mean, 1), np.roll(mean, -1))
+    spread = side > 0.06 * mean
+    return inside & (spread | (score < 3 * _LEAST_SNR))
+
+
+def _twins(score: FloatArray, nods: tuple[float, ...]) -> FloatArray:
+    """What the negative twins of a source on each row add to the belief that it is the source."""
+    added = np.zeros_like(score)
+    rows = np.arange(len(score))
+    for offset in nods:
+        at = rows + offset
+        seen = (at >= 0) & (at <= len(score) - 1)
+        added += np.where(seen, np.clip(-np.interp(at, rows, score), -3.0, 10.0), 0.0)
+    return added
+
+
+def _choose(total: FloatArray, planned: float | None, planned_sigma: float, twins: FloatArray) -> int:
+    """The row of the source: near the plan if anything significant is there, else the best one."""
+    believed = np.where(np.isfinite(total), total + 0.3 * twins, -np.inf)
+    best = int(np.argmax(believed))
+    if planned is None:
+        return best
+    rows = np.arange(len(total))
+    reach = max(5 * planned_sigma, 2.0)
+    near = np.abs(rows - planned) <= reach
+    local = (total >= np.roll(total, 1)) & (total >= np.roll(total, -1))
+    there = near & local & (total >= _LEAST_SNR)
+    if there.any():
+        return int(rows[there][np.argmax(believed[there])])
+    if total[best] < _LEAST_SNR and near.any() and np.isfinite(total[near]).any():
+        return int(rows[near][np.argmax(believed[near])])
+    return best
+
+
+def _follow(snr: FloatArray, reach: int = 4, price: float = 2.0) -> tuple[NDArray[np.intp], float]:
+    """Path of highest S/N through the bins, at a price per row it moves (Viterbi's algorithm)."""
+    n_bin, n_cross = snr.shape
+    worth = np.clip(snr, -_CLIP, _CLIP)
+    score = worth[0].copy()
+    came = np.zeros((n_bin, n_cross), dtype=np.intp)
+    steps = np.arange(-reach, reach + 1)
+    rows = np.arange(n_cross)
+    for b in range(1, n_bin):
+        before = rows[None, :] + steps[:, None]
+        valid = (before >= 0) & (before < n_cross)
+        options = np.where(valid, score[np.clip(before, 0, n_cross - 1)] - price * np.abs(steps)[:, None], -np.inf)
+        pick = options.argmax(axis=0)
+        came[b] = before[pick, rows]
+        score = options[pick, rows] + worth[b]
+    path = np.empty(n_bin, dtype=np.intp)
+    path[-1] = score.argmax()
+    for b in range(n_bin - 1, 0, -1):
+        path[b - 1] = came[b, path[b]]
+    return path, float(worth[np.arange(n_bin), path].sum() / np.sqrt(n_bin))

@@ -1,0 +1,295 @@
+"""The kernel slice: columns coadded into one cross-dispersion cut, and the sources and profiles that fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.polynomial.legendre import legvander
+from numpy.typing import NDArray
+
+from .bins import Binned, median_bins
+from .errors import RecipeError, bad_value
+from .finder import Detection
+from .profiles import MIN_MOFFAT_INDEX, Gaussian, Moffat, Shape, Voigt
+from .recipe import Kernel
+from .results import Candidate
+from .solve import solve_columns
+from .trace import Fit, Geometry, Problem, evaluate, fit_geometry, information_criterion, terms_of
+
+__all__ = ["Slice", "choose_columns", "coadd", "compare_profiles", "cross_basis", "fit_slice", "place_sources", "slice_model"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Coadded columns of the window.
+
+    Attributes
+    ----------
+    binned : Binned
+        One bin: data and weights of shape (1, n_cross).
+    columns : tuple of int
+        First and last column of the window (inclusive).
+    n_columns : int
+        Columns that took part.
+    """
+
+    binned: Binned
+    columns: tuple[int, int]
+    n_columns: int
+
+    @property
+    def centre_column(self) -> float:
+        """Middle of the slice."""
+        return 0.5 * (self.columns[0] + self.columns[1])
+
+
+@lru_cache(maxsize=64)
+def _legendre(n: int, degree: int) -> FloatArray:
+    x = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
+    basis = np.ascontiguousarray(legvander(x, degree).T)
+    basis.flags.writeable = False
+    return basis
+
+
+def cross_basis(n_cross: int, degree: int) -> FloatArray:
+    """Legendre polynomials along cross-dispersion, shape (degree + 1, n_cross); none for degree -1."""
+    return _legendre(n_cross, degree) if degree >= 0 else np.zeros((0, n_cross))
+
+
+def choose_columns(detection: Detection, n_disp: int, kernel: Kernel, first_column: int) -> tuple[int, int]:
+    """Columns of the slice: the recipe's, or the window of highest S/N in which the source keeps its row.
+
+    Parameters
+    ----------
+    detection : Detection
+        The source.
+    n_disp : int
+        Columns of the window.
+    kernel : Kernel
+        The recipe's section; its columns are those of the frame.
+    first_column : int
+        Frame column of the window's first.
+
+    Returns
+    -------
+    tuple of int
+        First and last column of the window (inclusive).
+    """
+    if kernel.disp is not None:
+        low = int(np.ceil(kernel.disp[0])) - first_column
+        high = int(np.floor(kernel.disp[1])) - first_column
+        if high < 0 or low > n_disp - 1 or high < low:
+            limits = (first_column, first_column + n_disp - 1)
+            raise bad_value("kernel.disp", "Recipe", f"inside the region's columns {limits}", kernel.disp, RecipeError)
+        return max(low, 0), min(high, n_disp - 1)
+    edges, snr, row = detection.edges, detection.bin_snr, detection.row
+    n_bin = len(snr)
+    best, window = -np.inf, (0, n_bin)
+    size = n_bin
+    while size >= 1:
+        for start in range(0, n_bin - size + 1, max(1, size // 2)):
+            part = slice(start, start + size)
+            if np.ptp(row[part]) > max(1.0, 0.3 * detection.fwhm):
+                continue
+            # a little in favour of the larger window: it holds more of the trace
+            score = float(np.sum(snr[part]) / np.sqrt(size)) * (1 + 0.02 * size / n_bin)
+            if score > best:
+                best, window = score, (start, start + size)
+        size //= 2
+    return int(edges[window[0]]), int(edges[window[1]] - 1)
+
+
+def coadd(data: FloatArray, weight: FloatArray, columns: tuple[int, int], combine: str) -> Slice:
+    """Coadd columns into one cut, per column: the median, or the mean after clipping at 5 sigma.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+        Pixel values and inverse variances (zero where bad).
+    columns : tuple of int
+        First and last column.
+    combine : {"median", "mean"}
+        How.
+    """
+    part = slice(columns[0], columns[1] + 1)
+    n = columns[1] + 1 - columns[0]
+    seen = int((weight[part] > 0).any(axis=1).sum())
+    if combine == "median":
+        binned = median_bins(data[part], weight[part], np.array([0, n]))
+        good = (weight[part] > 0).sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.where(weight[part] > 0, 1.0 / weight[part], 0.0).sum(axis=0)
+            inverse = np.where(good > 0, good**2 / spread, 0.0) * np.where(good > 2, 2 / np.pi, 1.0)
+        binned = Binned(binned.data, inverse[None, :], binned.column, binned.edges)
+    else:
+        from astropy.stats import sigma_clip
+
+        clipped = sigma_clip(np.ma.masked_array(data[part], weight[part] <= 0), sigma=5, axis=0, maxiters=3)
+        keep = ~np.ma.getmaskarray(clipped)
+        count = keep.sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(count > 0, np.where(keep, data[part], 0).sum(axis=0) / np.maximum(count, 1), 0.0)
+            spread = np.where(keep, 1 / weight[part], 0).sum(axis=0)
+            inverse = np.where(count > 0, count**2 / spread, 0.0)
+        binned = Binned(mean[None, :], inverse[None, :], np.array([0.5 * (n - 1)]), np.array([0, n]))
+    centred = Binned(binned.data, binned.weight, np.array([0.5 * (columns[0] + columns[1])]), binned.edges)
+    return Slice(centred, columns, seen)
+
+
+def _scan(
+    cut: Slice, fixed: list[float], fwhm: float, nods: tuple[float, ...], background: FloatArray, positions: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Chi2 and flux of one more source at each position, beside sources already placed."""
+    n_cross = cut.binned.data.shape[1]
+    n = len(positions)
+    centre = np.concatenate([np.repeat(np.array(fixed)[:, None], n, axis=1), positions[None, :]]) if fixed else positions[None, :]
+    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), nods, background, n_cross)
+    data = np.broadcast_to(cut.binned.data, (n, n_cross))
+    weight = np.broadcast_to(cut.binned.weight, (n, n_cross))
+    solution = solve_columns(data, weight, terms)
+    fluxes = solution.coefficients[:, : len(centre)]
+    chi2 = np.where((fluxes > 0).all(axis=1), solution.chi2, np.inf)
+    return chi2, fluxes
+
+
+def place_sources(
+    cut: Slice,
+    first: float,
+    fwhm: float,
+    number: int,
+    nods: tuple[float, ...],
+    fwhm_bounds: tuple[float, float],
+) -> tuple[tuple[float, ...], float]:
+    """Positions of `number` sources on the slice and their common FWHM, by exhaustive search for one and two.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    first : float
+        Row of the detection.
+    fwhm : float
+        Its approximate FWHM, pixel.
+    number : int
+        Number of sources.
+    nods : tuple of float
+        Offsets of negative twins.
+    fwhm_bounds : tuple of float
+        Limits of the FWHM, pixel.
+
+    Returns
+    -------
+    positions : tuple of float
+        Rows, the brightest or planned source first.
+    fwhm : float
+        FWHM of the best combination.
+    """
+    good = np.flatnonzero(cut.binned.weight[0] > 0)
+    if len(good) < 3:
+        return (first,) * number, fwhm
+    n_cross = cut.binned.data.shape[1]
+    background = cross_basis(n_cross, 0 if len(good) < 8 else 1)
+    low, high = good[0] + 0.5, good[-1] - 0.5
+    widths = np.unique(np.clip(np.geomspace(0.55, 1.9, 7) * fwhm, *fwhm_bounds))
+    near = np.arange(first - 1.0 - 0.5 * fwhm, first + 1.01 + 0.5 * fwhm, 0.2)
+    near = near[(near >= low) & (near <= high)]
+    if not len(near):
+        near = np.array([np.clip(first, low, high)])
+    best = (np.inf, (float(near[0]),), fwhm)
+    everywhere = np.arange(low, high + 0.01, 0.25)
+    for width in widths:
+        trial = float(width)
+        if number == 1:
+            chi2, _ = _scan(cut, [], trial, nods, background, near)
+            pick = int(chi2.argmin())
+            if chi2[pick] < best[0]:
+                best = (float(chi2[pick]), (float(near[pick]),), trial)
+            continue
+        for anchor in near[::2]:
+            placed = [float(anchor)]
+            chi2_now = np.inf
+            for _ in range(number - 1):
+                far = everywhere[np.min(np.abs(everywhere[:, None] - np.array(placed)), axis=1) >= 0.6 * trial]
+                if not len(far):
+                    break
+                chi2, _ = _scan(cut, placed, trial, nods, background, far)
+                pick = int(chi2.argmin())
+                placed.append(float(far[pick]))
+                chi2_now = float(chi2[pick])
+            if len(placed) == number and chi2_now < best[0]:
+                best = (chi2_now, tuple(placed), trial)
+    positions = best[1]
+    if len(positions) < number:  # nothing positive fits: set the missing ones beside the first, to be judged by the fit
+        positions = tuple(positions[0] + k * best[2] for k in range(number))
+    return positions, best[2]
+
+
+def fit_slice(cut: Slice, positions: tuple[float, ...], fwhm: float, problem: Problem) -> Fit:
+    """Fit sources and background to the slice alone."""
+    column = cut.centre_column
+    start = Geometry(
+        (column - 0.5, column + 0.5),
+        np.array([positions[0]]),
+        np.array(positions[1:]) - positions[0],
+        np.array([[np.log(fwhm)]]),
+    )
+    return fit_geometry(cut.binned, start, problem)
+
+
+def _moffat(index: float) -> Shape:
+    return Moffat(max(index, MIN_MOFFAT_INDEX))
+
+
+def _voigt(index: float) -> Shape:
+    return Voigt(round(float(np.clip(index, 0.0, 1.0)), 3))
+
+
+def compare_profiles(
+    cut: Slice, positions: tuple[float, ...], fwhm: float, problem: Problem, chosen: Shape | None = None
+) -> tuple[Candidate, ...]:
+    """Fit each built-in profile (and the chosen one, if it is another) to the slice, best BIC first.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    positions, fwhm : tuple of float, float
+        Where the fits start.
+    problem : Problem
+        Background, nods and bounds; its shape is replaced.
+    chosen : Shape, optional
+        A profile of another kind to compare with.
+    """
+    tries: list[tuple[str, Problem]] = [
+        ("gaussian", replace(problem, shape=Gaussian(), index_shape=None)),
+        ("moffat", replace(problem, shape=Moffat(3.0), index_shape=_moffat, index_bounds=(MIN_MOFFAT_INDEX, 12.0))),
+        ("voigt", replace(problem, shape=_voigt(0.3), index_shape=_voigt, index_bounds=(0.0, 1.0))),
+    ]
+    if chosen is not None and chosen.name not in {name for name, _ in tries}:
+        tries.append((chosen.name, replace(problem, shape=chosen, index_shape=None)))
+    candidates = []
+    n_good = int((cut.binned.weight > 0).sum())
+    for name, trial in tries:
+        fit = fit_slice(cut, positions, fwhm, trial)
+        curve = slice_model(cut, fit, trial)[0]
+        n_free = fit.n_parameters + fit.n_linear
+        bic = information_criterion(fit.chi2, n_free, n_good)
+        width = float(np.exp(fit.geometry.log_fwhm[0, 0]))
+        candidates.append(Candidate(name, fit.chi2, bic, n_free, width, curve))
+    return tuple(sorted(candidates, key=lambda c: c.bic))
+
+
+def slice_model(cut: Slice, fit: Fit, problem: Problem) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Model, background and components of a fit on the slice: shapes (n_cross,), (n_cross,), (n_source, n_cross)."""
+    n_cross = cut.binned.data.shape[1]
+    centre, fwhm = evaluate(fit.geometry, cut.binned.column)
+    terms = terms_of(fit.shape, centre, fwhm, problem.nods, problem.background, n_cross)
+    solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
+    parts = terms[0] * solution.coefficients[0][:, None]
+    n_source = fit.geometry.n_source
+    n_profile = n_source * (1 + len(problem.nods))
+    return parts.sum(axis=0), parts[n_profile:].sum(axis=0), parts[:n_source]

@@ -1,0 +1,284 @@
+"""From a window to a start: sources on the kernel slice, nods, bounds and what the recipe fixes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.polynomial.legendre import legfit
+from numpy.typing import NDArray
+
+from .errors import RecipeError, bad_value
+from .finder import Detection, detect
+from .frame import Frame
+from .kernel import Slice, choose_columns, coadd, cross_basis, fit_slice, place_sources
+from .profiles import MIN_MOFFAT_INDEX, Gaussian, Moffat, Shape, Voigt, make_shape
+from .recipe import FileRef, Recipe
+from .trace import Geometry, Problem
+from .window import Window
+
+__all__ = ["Start", "given_trace", "index_family", "locate"]
+
+FloatArray = NDArray[np.float64]
+
+_PRIOR_FWHM = 2.0
+_PRIOR_WIDTH = 0.3
+_SHAPE_SNR = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where the global fit starts.
+
+    Attributes
+    ----------
+    detection : Detection
+        The source as it was found.
+    cut : Slice
+        The kernel slice.
+    geometry : Geometry
+        Initial trace and width.
+    problem : Problem
+        Shape, nods, bounds and what is free.
+    from_data : bool
+        False where the shape has to come from the prior.
+    warnings : tuple of str
+        What was found amiss.
+    """
+
+    detection: Detection
+    cut: Slice
+    geometry: Geometry
+    problem: Problem
+    from_data: bool
+    warnings: tuple[str, ...]
+
+
+def index_family(kind: str) -> tuple[Any, tuple[float, float]] | None:
+    """From an index to a shape, and the index' limits, for kinds that have one."""
+    if kind == "moffat":
+        return (lambda b: Moffat(max(b, MIN_MOFFAT_INDEX))), (MIN_MOFFAT_INDEX, 12.0)
+    if kind == "voigt":
+        return (lambda f: Voigt(round(float(np.clip(f, 0, 1)), 4))), (0.0, 1.0)
+    return None
+
+
+def given_trace(recipe: Recipe, frame: Frame) -> FloatArray | None:
+    """The recipe's own trace, one frame row per column, or None.
+
+    Raises
+    ------
+    RecipeError
+        If it has not one finite value per column.
+    """
+    given = recipe.trace.given
+    if given is None:
+        return None
+    values = np.asarray(_load_trace(given) if isinstance(given, FileRef) else given, dtype=float)
+    if values.shape != (frame.n_disp,) or not np.isfinite(values).all():
+        raise bad_value("trace.given", "Recipe", f"{frame.n_disp} finite numbers, one per column", f"shape {values.shape}", RecipeError)
+    return values
+
+
+def _load_trace(ref: FileRef) -> FloatArray:
+    path = ref.resolve()
+    if path.suffix == ".npy":
+        return np.load(path, allow_pickle=False)
+    if path.suffix in (".ecsv", ".fits"):
+        from astropy.table import Table
+
+        table = Table.read(path)
+        return np.asarray(table["centre"] if "centre" in table.colnames else table.columns[0], dtype=float)
+    return np.loadtxt(path)
+
+
+def _nod_offsets(frame: Frame, recipe: Recipe) -> tuple[float, ...]:
+    if recipe.nods.mode == "ignore":
+        return ()
+    if recipe.nods.offsets is not None:
+        return recipe.nods.offsets
+    offsets = tuple(float(v) for v in frame.meta.get("nod_offsets", ()))
+    if not offsets and recipe.nods.mode in ("mask", "model"):
+        raise bad_value("nods.offsets", "Recipe", "given where the frame does not tell of nods", None, RecipeError)
+    return offsets
+
+
+def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
+    """Find the sources and set up the global fit.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame, for what its file tells.
+    window : Window
+        The pixels that take part.
+    recipe : Recipe
+        The settings.
+    """
+    sources, profile = recipe.sources, recipe.profile
+    nods = _nod_offsets(frame, recipe)
+    planned = _planned(frame, window, recipe)
+    given = given_trace(recipe, frame)
+    detection = detect(
+        window.data,
+        window.weight,
+        lines=sources.find == "lines",
+        may_curve=frame.meta.get("rectified") is not True and given is None,
+        planned=planned,
+        planned_sigma=sources.planned_sigma,
+        nods=nods,
+    )
+    named = [item.centre.value - window.row for item in sources.items if item.centre.value is not None]
+    warnings = _doubts(detection, planned, window, bool(named) or given is not None)
+    columns = choose_columns(detection, window.n_disp, recipe.kernel, window.column)
+    if sources.find == "lines" and recipe.kernel.disp is None:
+        columns = _line_columns(detection, columns)
+    cut = coadd(window.data, window.weight, columns, recipe.kernel.combine)
+    bounds = profile.fwhm.bounds if profile.fwhm.bounds is not None else (0.5, max(1.0, 0.6 * window.n_cross))
+    number = _number(recipe)
+    first = float(np.interp(cut.centre_column, detection.column, detection.row))
+    if given is not None:
+        first = float(given[window.column + int(cut.centre_column)]) - window.row
+    fwhm0 = profile.fwhm.value if profile.fwhm.value is not None else detection.fwhm
+    if named and len(named) >= number:
+        positions: tuple[float, ...] = tuple(named)
+        width = fwhm0
+    elif detection.found or named:
+        anchor = named[0] if named else first
+        positions, width = place_sources(cut, anchor, fwhm0, number, nods, bounds)
+        if named:
+            positions = (named[0], *positions[1:])
+    else:
+        # nothing stands out: the data must not choose the row, or noise would be extracted where it is brightest
+        anchor = planned if planned is not None else (window.n_cross - 1) / 2
+        positions, width = tuple(anchor + 2.0 * k * _PRIOR_FWHM for k in range(number)), _PRIOR_FWHM
+    if profile.fwhm.value is not None:
+        width = profile.fwhm.value
+    from_data = detection.snr >= _SHAPE_SNR
+    problem = _problem(recipe, window, nods, bounds, from_data, detection.found, width, planned)
+    if from_data and not named and given is None and profile.fwhm.value is None and sources.find == "continuum":
+        fit = fit_slice(cut, positions, width, replace(problem, prior_centre=None))
+        if fit.converged:
+            positions = tuple(fit.geometry.centre[0] + np.concatenate([[0.0], fit.geometry.offsets]))
+            width = float(np.exp(fit.geometry.log_fwhm[0, 0]))
+    geometry = _start_geometry(window, detection, positions, width, given, recipe)
+    return Start(detection, cut, geometry, problem, from_data, warnings)
+
+
+def _planned(frame: Frame, window: Window, recipe: Recipe) -> float | None:
+    value = frame.meta.get("planned_cross")
+    if not recipe.sources.planned or value is None or not np.isfinite(value):
+        return None
+    row = float(value) - window.row
+    return row if -0.5 <= row <= window.n_cross - 0.5 else None
+
+
+def _number(recipe: Recipe) -> int:
+    number, items = recipe.sources.number, len(recipe.sources.items)
+    if number == "auto":
+        return max(1, items)
+    if items > number:
+        if number != 1:
+            raise bad_value("sources.number", "Recipe", f"at least the number of sources.items ({items})", number, RecipeError)
+        return items
+    return number
+
+
+def _doubts(detection: Detection, planned: float | None, window: Window, told: bool) -> tuple[str, ...]:
+    if told:
+        return ()
+    if not detection.found:
+        where = "its planned position" if planned is not None else "the middle of the region"
+        return (
+            f"No source stands out (S/N {detection.snr:.1f} over the region): extracted at {where} with a prior shape.",
+        )
+    row = float(np.median(detection.row))
+    if planned is not None and abs(row - planned) > 2.0:
+        return (
+            f"The source is at row {row + window.row:.1f}, {abs(row - planned):.1f} pixels from its planned "
+            f"position {planned + window.row:.1f}.",
+        )
+    return ()
+
+
+def _line_columns(detection: Detection, columns: tuple[int, int]) -> tuple[int, int]:
+    best = int(detection.bin_snr.argmax())
+    return int(detection.edges[best]), int(detection.edges[best + 1] - 1)
+
+
+def _problem(
+    recipe: Recipe,
+    window: Window,
+    nods: tuple[float, ...],
+    bounds: tuple[float, float],
+    from_data: bool,
+    found: bool,
+    width: float,
+    planned: float | None,
+) -> Problem:
+    """Shape, bounds and freedom of the fit as the recipe and the S/N allow."""
+    sources, profile = recipe.sources, recipe.profile
+    shape: Shape = Gaussian()
+    index_shape = None
+    index_bounds = (MIN_MOFFAT_INDEX, 12.0)
+    if profile.kind in ("moffat", "voigt", "model"):
+        shape = make_shape(profile.kind, profile.index.value, profile.model)
+        family = index_family(profile.kind)
+        if family is not None:
+            shape = family[0](shape.index if profile.index.value is None else profile.index.value)
+            if not profile.index.fixed and from_data:
+                index_shape = family[0]
+            index_bounds = family[1] if profile.index.bounds is None else profile.index.bounds
+    first = sources.items[0].centre if sources.items else None
+    centre_bounds = (-0.5, window.n_cross - 0.5)
+    prior_centre = None
+    if first is not None and first.value is not None and first.fixed:
+        prior_centre = (first.value - window.row, 1e-4)
+    elif planned is not None and not recipe.trace.given:
+        prior_centre = (planned, sources.planned_sigma) if not from_data else None
+    if first is not None and first.bounds is not None:
+        centre_bounds = (first.bounds[0] - window.row, first.bounds[1] - window.row)
+    prior_fwhm = None if from_data or profile.fwhm.value is not None else (np.log(_PRIOR_FWHM), _PRIOR_WIDTH)
+    if not from_data and profile.fwhm.value is not None:
+        prior_fwhm = (np.log(width), _PRIOR_WIDTH)
+    free_offsets = tuple(not item.centre.fixed for item in sources.items[1:])
+    missing = _number(recipe) - 1 - len(free_offsets)
+    return Problem(
+        shape=shape,
+        nods=nods,
+        background=cross_basis(window.n_cross, 0 if recipe.background.degree == "none" else 1),
+        free_centre=found and (recipe.trace.given is None or recipe.trace.shift),
+        free_width=not profile.fwhm.fixed and found,
+        free_offsets=free_offsets + (True,) * missing,
+        index_shape=index_shape,
+        centre_bounds=centre_bounds,
+        fwhm_bounds=bounds,
+        index_bounds=index_bounds,
+        prior_centre=prior_centre,
+        prior_fwhm=prior_fwhm,
+    )
+
+
+def _start_geometry(
+    window: Window,
+    detection: Detection,
+    positions: tuple[float, ...],
+    width: float,
+    given: FloatArray | None,
+    recipe: Recipe,
+) -> Geometry:
+    domain = (0.0, float(max(window.n_disp - 1, 1)))
+    n_width = len(positions) if recipe.sources.shape == "separate" else 1
+    log_fwhm = np.full((n_width, 1), np.log(width))
+    offsets = np.array(positions[1:]) - positions[0]
+    if given is not None:
+        inside = given[window.column : window.column + window.n_disp] - window.row
+        return Geometry(domain, np.zeros(1), offsets, log_fwhm, inside)
+    centre = np.array([positions[0]])
+    if detection.curved:
+        x = 2 * detection.column / domain[1] - 1
+        weight = np.clip(detection.bin_snr, 0.1, 10.0)
+        degree = 3 if recipe.trace.degree == "auto" else int(recipe.trace.degree)
+        centre = legfit(x, detection.row, min(degree, max(len(x) // 4, 0)), w=weight)
+    return Geometry(domain, centre, offsets, log_fwhm)

@@ -1,0 +1,266 @@
+"""The variance: where it comes from, its revision from the model, and what source-free pixels say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FrameError, RecipeError, bad_value
+from .frame import Frame
+from .recipe import Noise
+
+__all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls", "robust_rms"]
+
+FloatArray = NDArray[np.float64]
+
+_MAD = 1.4826  # MAD to standard deviation of a normal distribution
+
+
+@dataclass(frozen=True, eq=False)
+class Variance:
+    """The variance that an extraction uses.
+
+    Attributes
+    ----------
+    total : ndarray, shape (n_cross, n_disp)
+        Variance of each pixel.
+    parts : mapping of str to ndarray
+        Independent components, where they are known; they need not sum to `total`.
+    kind : str
+        What was chosen, as the recipe names it.
+    words : str
+        Where it came from, in words.
+    warnings : tuple of str
+        What a reader of the errors must know.
+    """
+
+    total: FloatArray
+    parts: Mapping[str, FloatArray]
+    kind: str
+    words: str
+    warnings: tuple[str, ...] = ()
+
+
+def choose_variance(frame: Frame, noise: Noise, flux: FloatArray | None = None) -> Variance:
+    """Return the variance that the recipe asks for.
+
+    Automatic: the frame's variance; else the sum of its parts; else gain and read noise where both are known; else the
+    drizzle weights, with a warning. Never ones.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame.
+    noise : Noise
+        The recipe's section.
+    flux : ndarray, optional
+        Pixel values to use for a variance from gain and read noise, shape (n_cross, n_disp); the frame's if absent.
+
+    Returns
+    -------
+    Variance
+
+    Raises
+    ------
+    FrameError
+        If the frame has no variance and none can be made, or lacks what the recipe asks for.
+    """
+    kind = noise.variance
+    gain = noise.gain if noise.gain is not None else frame.meta.get("gain")
+    read_noise = noise.read_noise if noise.read_noise is not None else frame.meta.get("read_noise")
+    weight = frame.meta.get("weight")
+    available = {
+        "variance": frame.variance is not None,
+        "parts": len(frame.variance_parts) > 0,
+        "gain": gain is not None and read_noise is not None,
+        "weight": weight is not None,
+    }
+    if kind == "auto":
+        found = [name for name, there in available.items() if there]
+        if not found:
+            raise FrameError(
+                "The frame must have a variance. Got none: give Frame a 'variance' or 'variance_parts', or choose "
+                "noise.variance: 'gain' (with noise.gain and noise.read_noise), 'weight' (a frame with a weight image) "
+                "or 'empirical' (from the scatter of the data)."
+            )
+        kind = found[0]  # type: ignore[assignment]
+    elif kind != "empirical" and not available[kind]:
+        have = [name for name, there in available.items() if there]
+        raise bad_value("noise.variance", "Recipe", f"one that the frame has ({have} or 'empirical')", kind, FrameError)
+    parts = dict(frame.variance_parts)
+    if kind == "variance":
+        words = str(frame.meta.get("variance_source", "the frame's variance"))
+        return Variance(frame.variance, parts, kind, words)  # type: ignore[arg-type]
+    if kind == "parts":
+        return Variance(np.sum(list(parts.values()), axis=0), parts, kind, "the sum of " + ", ".join(parts))
+    if kind == "gain":
+        counts = frame.flux if flux is None else flux
+        rnoise = np.full(frame.shape, (read_noise / gain) ** 2)
+        poisson = np.clip(np.nan_to_num(counts), 0, None) / gain
+        made = {"poisson": poisson, "rnoise": rnoise}
+        return Variance(poisson + rnoise, made, kind, f"gain {gain:g} and read noise {read_noise:g}")
+    if kind == "weight":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            total = np.where(weight > 0, 1.0 / (weight * noise.weight_scale**4), np.inf)
+        warning = "The variance is 1/WHT: drizzle weights are relative and hold read noise at best, so errors are a guess."
+        return Variance(total, {}, kind, "1 / (WHT s^4)", (warning,))
+    return _empirical(frame)
+
+
+def _empirical(frame: Frame) -> Variance:
+    """Variance of each row from differences of neighbouring columns: blind to anything smooth along dispersion."""
+    values = np.where(frame.good, frame.flux, np.nan)
+    with np.errstate(invalid="ignore"):
+        steps = np.abs(np.diff(values, axis=1))
+    total = np.full(frame.shape, np.nan)
+    usable = np.isfinite(steps).sum(axis=1) >= 10
+    if not usable.any():
+        raise FrameError(
+            "The 'noise.variance' parameter of Recipe must be possible for the frame. Got 'empirical', but no row has "
+            "10 pairs of good neighbours to measure a scatter on."
+        )
+    sigma = _MAD * np.nanmedian(steps[usable], axis=1) / np.sqrt(2)
+    total[usable] = sigma[:, None] ** 2
+    total[~usable] = np.median(sigma) ** 2
+    warning = "The variance is empirical (scatter of neighbouring columns, one value per row): photon noise of lines is not in it."
+    return Variance(total, {}, "empirical", "scatter of neighbouring columns", (warning,))
+
+
+def nod_factor(frame: Frame) -> float:
+    """Factor on the variance for the subtraction of the mean of the other nods: 1 + 1 / (n - 1).
+
+    Raises
+    ------
+    RecipeError
+        If the frame does not tell how many nods were combined.
+    """
+    count = frame.meta.get("nod_count")
+    if count is None or count < 2:
+        raise bad_value(
+            "noise.nod_term", "Recipe", "false where the frame does not tell its number of nods (2 or more)", count, RecipeError
+        )
+    return 1.0 + 1.0 / (count - 1.0)
+
+
+def data_derived_slope(
+    variance: FloatArray, flux: FloatArray, model: FloatArray, good: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """How far a variance follows the noise of its own pixel.
+
+    A Poisson variance that was computed from the noisy pixel correlates with that pixel's residual; one that was
+    computed from a model does not. The slope is that of variance on residual where the model is positive.
+
+    Parameters
+    ----------
+    variance, flux, model : ndarray
+        Variance, pixel values and smooth model of them, of one shape.
+    good : ndarray of bool
+        Pixels to use.
+
+    Returns
+    -------
+    slope : float
+        Change of variance per unit of residual (1 / gain for pure photon noise).
+    significance : float
+        Slope over its error.
+    """
+    use = good & (model > 0)
+    residual = (flux - model)[use]
+    if residual.size < 30:
+        return 0.0, 0.0
+    clip = 4 * robust_rms(residual)
+    near = np.abs(residual) < clip
+    residual, level, values = residual[near], model[use][near], variance[use][near]
+    if residual.size < 30:
+        return 0.0, 0.0
+    # the smooth part of the variance follows the model: take it out before looking at the residual's part
+    basis = np.stack([np.ones_like(level), level, np.sqrt(level), residual], axis=1)
+    scale = np.sqrt((basis**2).mean(axis=0))
+    scale[scale == 0] = 1.0
+    solution, _, rank, _ = np.linalg.lstsq(basis / scale, values, rcond=None)
+    if rank < basis.shape[1]:
+        return 0.0, 0.0
+    scatter = values - (basis / scale) @ solution
+    slope = float(solution[-1] / scale[-1])
+    error = float(np.sqrt((scatter**2).sum() / max(len(values) - 4, 1) / (residual**2).sum()))
+    return slope, slope / error if error > 0 else np.inf
+
+
+def robust_rms(values: FloatArray) -> float:
+    """Standard deviation about zero from the median absolute value; NaN without values."""
+    return float(_MAD * np.median(np.abs(values))) if np.size(values) else float("nan")
+
+
+def pulls(
+    residual: FloatArray, weight: FloatArray, profile: FloatArray, clear: NDArray[np.bool_], n_bins: tuple[int, ...] = (5, 10, 20)
+) -> dict[str, Any]:
+    """Scatter of source-free pixels over their stated error.
+
+    Parameters
+    ----------
+    residual, weight : ndarray, shape (n_disp, n_cross)
+        Data minus model, and inverse variance (zero where masked).
+    profile : ndarray, shape (n_disp, n_cross)
+        The source's profile: a spectrum is extracted with it where no source is.
+    clear : ndarray of bool, shape (n_disp, n_cross)
+        Pixels free of sources.
+    n_bins : tuple of int, optional
+        Columns to bin the source-free spectra over.
+
+    Returns
+    -------
+    dict
+        ``pixel``, ``profile`` and ``bin5``... pulls (NaN where there is too little to measure on), and ``n`` pixels.
+    """
+    result: dict[str, Any] = {"pixel": float("nan"), "profile": float("nan"), **{f"bin{n}": float("nan") for n in n_bins}}
+    use = clear & (weight > 0)
+    pull = residual[use] * np.sqrt(weight[use])
+    result["n"] = int(pull.size)
+    if pull.size < 100:
+        return result
+    result["pixel"] = robust_rms(pull)
+    flux, inverse = _blank_spectra(residual, weight, profile, clear.all(axis=0))
+    if not flux:
+        return result
+    result["profile"] = robust_rms(np.concatenate([f * np.sqrt(i) for f, i in zip(flux, inverse, strict=True)]))
+    for n in n_bins:
+        binned = []
+        for f, i in zip(flux, inverse, strict=True):
+            whole = len(f) // n * n
+            if whole == 0:
+                continue
+            top, bottom = ((f * i)[:whole].reshape(-1, n).sum(axis=1), i[:whole].reshape(-1, n).sum(axis=1))
+            binned.append(top / np.sqrt(bottom))
+        values = np.concatenate(binned) if binned else np.array([])
+        if values.size >= 20:
+            result[f"bin{n}"] = robust_rms(values)
+    return result
+
+
+def _blank_spectra(
+    residual: FloatArray, weight: FloatArray, profile: FloatArray, clear: NDArray[np.bool_]
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Spectra extracted with the profile moved, by whole rows, to places that are clear of sources, side by side."""
+    mean = profile.mean(axis=0)
+    core = np.flatnonzero(mean > 0.05 * mean.max())
+    size, start = len(core), core[0]
+    flux: list[FloatArray] = []
+    inverse: list[FloatArray] = []
+    position = 0
+    while position + size <= len(clear):
+        if clear[position : position + size].all():
+            moved = profile[:, start : start + size]
+            window = slice(position, position + size)
+            norm = np.einsum("xy,xy,xy->x", moved, moved, weight[:, window])
+            full = norm > 0.3 * np.median(norm[norm > 0]) if (norm > 0).any() else norm > 0
+            if full.sum() >= 20:
+                flux.append(np.einsum("xy,xy,xy->x", moved, residual[:, window], weight[:, window])[full] / norm[full])
+                inverse.append(norm[full])
+            position += size
+        else:
+            position += 1
+    return flux, inverse

@@ -1,0 +1,353 @@
+"""The order of the stages: the only module that knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .assemble import Layers, assemble
+from .background import BackgroundFit, fit_background
+from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins
+from .choose import Choice, choose_geometry
+from .errors import RecipeError, bad_value
+from .frame import Frame
+from .kernel import cross_basis
+from .locate import Start, locate
+from .noise import Variance, choose_variance, data_derived_slope, nod_factor, robust_rms
+from .profiles import Shape
+from .recipe import Input, Recipe, Region
+from .region import select
+from .reject import Rejected, reject
+from .solve import solve_columns
+from .trace import Geometry, evaluate
+from .window import Window, cut
+
+__all__ = ["extract"]
+
+FloatArray = NDArray[np.float64]
+
+_BIN_SNR = 5.0
+_MOST_BINS = 160
+
+
+def extract(
+    frame: Frame, recipe: Recipe | None = None, region: Region | Mapping[str, Any] | None = None
+) -> Any:
+    """Extract the sources of a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        The 2D spectrum, shape (n_cross, n_disp).
+    recipe : Recipe, optional
+        Every setting; all defaults if absent.
+    region : Region or mapping, optional
+        Short for ``recipe.updated(region=region)``.
+
+    Returns
+    -------
+    Extraction
+        Spectra of shape (n_source, n_disp) and everything that the stages found.
+
+    Raises
+    ------
+    FrameError
+        If the frame has no good pixel, no variance, or no solid angle for a surface brightness.
+    RecipeError
+        If the recipe asks for something that the frame cannot give.
+    """
+    if not isinstance(frame, Frame):
+        raise bad_value("frame", "extract", "a Frame (see optextract.read)", type(frame).__name__)
+    recipe = Recipe() if recipe is None else recipe
+    if not isinstance(recipe, Recipe):
+        raise bad_value("recipe", "extract", "a Recipe", type(recipe).__name__, RecipeError)
+    if region is not None:
+        recipe = recipe.updated(region=region if isinstance(region, Region) else dict(region))
+    frame = with_input(frame, recipe.input)
+    scale = frame.flux_scale
+    variance = choose_variance(frame, recipe.noise)
+    factor = nod_factor(frame) if recipe.noise.nod_term else 1.0
+    if recipe.noise.scale != "auto":
+        factor *= recipe.noise.scale**2
+    inside = select(frame, recipe.region)
+    window = cut(frame, inside, variance, factor)
+    start = locate(frame, window, recipe)
+    choice = first_choice(frame, window, start, recipe)
+    layers = clean(frame, window, variance, start, choice, recipe)
+    choice, layers = improve(frame, window, start, choice, layers, recipe)
+    return assemble(frame, recipe, window, variance, start, choice, layers, scale, factor)
+
+
+def with_input(frame: Frame, settings: Input) -> Frame:
+    """The frame with the unit and pixel area that the recipe states."""
+    if settings.unit is not None and str(frame.unit) != settings.unit:
+        frame = frame.replace(unit=settings.unit)
+    if settings.pixel_area_sr is not None:
+        frame = frame.replace(meta={**frame.meta, "pixel_area_sr": settings.pixel_area_sr})
+    return frame
+
+
+def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> Choice:
+    """Trace and width from medians of bins, which no cosmic ray moves."""
+    if recipe.sources.find == "lines":
+        edges = start.detection.edges
+        binned = mean_bins(window.data, window.weight, np.zeros_like(window.data), edges)
+        bright = start.detection.bin_snr > 4.0
+        binned = Binned(binned.data, binned.weight * bright[:, None], binned.column, binned.edges)
+    else:
+        binned = median_bins(window.data, window.weight, _first_edges(window, start, recipe))
+    return choose_geometry(
+        binned,
+        start.geometry,
+        start.problem,
+        recipe,
+        rectified=frame.meta.get("rectified") is True,
+        from_data=start.from_data,
+    )
+
+
+def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.intp]:
+    bins = recipe.trace.bins
+    if isinstance(bins, int):
+        return edges_uniform(window.n_disp, bins)
+    if isinstance(bins, tuple):
+        edges = np.round(np.array(bins) - window.column).astype(np.intp)
+        return np.unique(np.clip(np.concatenate([[0], edges, [window.n_disp]]), 0, window.n_disp))
+    count = int(np.clip((start.detection.snr / _BIN_SNR) ** 2, 1, window.n_disp // 16 + 1))
+    return edges_uniform(window.n_disp, count)
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """Profiles of all columns for a geometry and a shape, and which rows are whose."""
+
+    profiles: FloatArray
+    centre: FloatArray
+    fwhm: FloatArray
+
+
+def _model(window: Window, geometry: Geometry, shape: Shape, nods: tuple[float, ...]) -> _Model:
+    centre, fwhm = evaluate(geometry, np.arange(window.n_disp))
+    fast = shape.fast()
+    places = [centre[k] + offset for offset in (0.0, *nods) for k in range(len(centre))]
+    widths = [fwhm[k] for _ in (0.0, *nods) for k in range(len(centre))]
+    profiles = np.stack(
+        [fast.integrate(window.n_cross, c, w) for c, w in zip(places, widths, strict=True)], axis=1
+    )
+    return _Model(profiles, centre, fwhm)
+
+
+def _nod_mode(window: Window, model: _Model, recipe: Recipe, nods: tuple[float, ...]) -> tuple[str, NDArray[np.bool_]]:
+    """Mask or model the negative traces, and the pixels that masking takes."""
+    masked = np.zeros((window.n_disp, window.n_cross), dtype=bool)
+    if not nods:
+        return "ignore", masked
+    row = np.arange(window.n_cross)
+    half = np.maximum(1.5 * model.fwhm, 2.0)
+    for offset in nods:
+        for centre, reach in zip(model.centre, half, strict=True):
+            masked |= np.abs(row - (centre + offset)[:, None]) <= reach[:, None]
+    if recipe.nods.mode in ("mask", "model"):
+        return recipe.nods.mode, masked
+    near = np.zeros_like(masked)
+    for centre, reach in zip(model.centre, half, strict=True):
+        near |= np.abs(row - centre[:, None]) <= reach[:, None]
+    left = (~masked & ~near).sum(axis=1)
+    apart = min(abs(o) for o in nods) > 2.5 * float(np.median(model.fwhm))
+    return ("mask" if apart and np.median(left) >= 6 else "model"), masked
+
+
+def _clear(window: Window, model: _Model, nods: tuple[float, ...], reach: float = 2.0) -> NDArray[np.bool_]:
+    """Pixels free of sources and of their negative twins, shape (n_disp, n_cross)."""
+    row = np.arange(window.n_cross)
+    clear = np.ones((window.n_disp, window.n_cross), dtype=bool)
+    for offset in (0.0, *nods):
+        for centre, fwhm in zip(model.centre, model.fwhm, strict=True):
+            clear &= np.abs(row - (centre + offset)[:, None]) > reach * fwhm[:, None] + 0.5
+    return clear
+
+
+def clean(
+    frame: Frame, window: Window, variance: Variance, start: Start, choice: Choice, recipe: Recipe
+) -> Layers:
+    """Background, outliers and revised variance for a given trace."""
+    nods = start.problem.nods
+    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
+    mode, nod_pixels = _nod_mode(window, model, recipe, nods)
+    profiles = model.profiles
+    weight = window.weight
+    if mode == "mask":
+        weight = weight * ~nod_pixels
+        profiles = profiles[:, : len(model.centre)]
+    clear = _clear(window, model, nods)
+    background = _background(window, weight, profiles, model, clear, recipe)
+    noise = _pixel_noise(window.data - background.image, weight, clear)
+    rejected = _reject(frame, window, weight, profiles, model, choice, background, noise, recipe)
+    kept = weight * ~rejected.pixels
+    if rejected.pixels.any():
+        background = _background(window, kept, profiles, model, clear, recipe)
+    layers = Layers(profiles, model.centre, model.fwhm, background, rejected, weight, kept, clear, mode, noise, 0.0)
+    return _revise(window, variance, layers, model, recipe)
+
+
+def _background(
+    window: Window, weight: FloatArray, profiles: FloatArray, model: _Model, clear: NDArray[np.bool_], recipe: Recipe
+) -> BackgroundFit:
+    rows = np.ones(window.n_cross, dtype=bool)
+    if recipe.background.rows is not None:
+        index = np.arange(window.n_cross) + window.row
+        rows = np.any([(index >= low) & (index <= high) for low, high in recipe.background.rows], axis=0)
+        if not rows.any():
+            raise bad_value(
+                "background.rows", "Recipe", "windows that hold a row of the region", recipe.background.rows, RecipeError
+            )
+    always_clear = clear.all(axis=0)
+    index = np.arange(window.n_cross)
+    below = always_clear & (index < model.centre.min())
+    above = always_clear & (index > model.centre.max())
+    return fit_background(window.data, weight, profiles, recipe.background, rows, (below, above))
+
+
+def _pixel_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
+    """Empirical factor on the errors from source-free pixels, for thresholds only; between 1 and 5."""
+    pull = (residual * np.sqrt(weight))[clear & (weight > 0)]
+    return float(np.clip(robust_rms(pull), 1.0, 5.0)) if pull.size >= 50 else 1.0
+
+
+def _reject(
+    frame: Frame,
+    window: Window,
+    weight: FloatArray,
+    profiles: FloatArray,
+    model: _Model,
+    choice: Choice,
+    background: BackgroundFit,
+    noise: float,
+    recipe: Recipe,
+) -> Rejected:
+    settings = recipe.rejection
+    none = Rejected(np.zeros(weight.shape, dtype=bool), np.zeros(len(weight), dtype=bool))
+    if settings.mode is False:
+        return none
+    data = np.where(weight > 0, window.data - background.image, 0.0)
+    n_source = len(model.centre)
+    spare = None
+    if settings.mode == "auto" and frame.meta.get("outliers_rejected") is True:
+        plain = solve_columns(data, weight, profiles)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            snr = plain.coefficients[:, :n_source].max(axis=1) / np.sqrt(plain.covariance[:, 0, 0])
+        spare = snr > 20.0 * noise
+    found = reject(
+        data,
+        weight,
+        profiles,
+        _changes(window, model, choice),
+        n_source,
+        threshold=settings.threshold,
+        floor=settings.floor,
+        noise=noise,
+        spare=spare,
+    )
+    if settings.grow:
+        pixels = found.pixels.copy()
+        for step in range(1, settings.grow + 1):
+            pixels[step:] |= found.pixels[:-step]
+            pixels[:-step] |= found.pixels[step:]
+        found = Rejected(pixels & (weight > 0), found.restored)
+    return found
+
+
+def _changes(window: Window, model: _Model, choice: Choice) -> FloatArray:
+    """What small errors of the first source's profile look like, per unit flux: shift, width, and a third wider."""
+    shape = choice.fit.shape.fast()
+    centre, fwhm = model.centre[0], model.fwhm[0]
+    profile, shift, width = shape.derivatives(window.n_cross, centre, fwhm)
+    wider = shape.integrate(window.n_cross, centre, 1.3 * fwhm) - profile
+    return np.stack([shift, width, wider], axis=1)
+
+
+def _revise(window: Window, variance: Variance, layers: Layers, model: _Model, recipe: Recipe) -> Layers:
+    """Replace a variance that follows its own pixel's noise by that of the model (Horne 1986, step 6)."""
+    if recipe.noise.revise is False:
+        return layers
+    light = _light(window, layers)
+    image = light + layers.background.image
+    follows = window.part(variance.parts["poisson"]) if "poisson" in variance.parts else window.variance
+    good = layers.kept > 0
+    slope, significance = data_derived_slope(follows, window.data, image, good)
+    if recipe.noise.revise == "auto" and not (slope > 0 and significance > 10.0):
+        return layers
+    if slope <= 0:
+        return layers
+    dark = good & (window.data < 0)
+    below, strength = data_derived_slope(follows, -window.data, np.abs(image), dark)
+    clipped = not (below < -0.5 * slope and strength < -5.0)
+    seen = np.maximum(window.data, 0.0) if clipped else window.data
+    meant = np.maximum(image, 0.0) if clipped else image
+    revised = window.variance - slope * (seen - meant)
+    least = 0.05 * np.median(window.variance[good])
+    revised = np.where(good, np.maximum(revised, least), window.variance)
+    weight = np.where(layers.weight > 0, 1.0 / revised, 0.0)
+    return replace(layers, weight=weight, kept=weight * ~layers.rejected.pixels, slope=slope)
+
+
+def _light(window: Window, layers: Layers) -> FloatArray:
+    """Model of the sources (and their negative twins) without background."""
+    data = np.where(layers.kept > 0, window.data - layers.background.image, 0.0)
+    solution = solve_columns(data, layers.kept, layers.profiles)
+    return np.einsum("xty,xt->xy", layers.profiles, solution.coefficients)
+
+
+def improve(
+    frame: Frame, window: Window, start: Start, choice: Choice, layers: Layers, recipe: Recipe
+) -> tuple[Choice, Layers]:
+    """Fit trace and width again to bins that follow the S/N, on cleaned pixels; then background and outliers again."""
+    if start.problem.free_centre or start.problem.free_width:
+        binned = _second_bins(window, layers)
+        problem = replace(start.problem, nods=start.problem.nods if layers.nod_mode == "model" else ())
+        if layers.background.along == "smooth":  # it is subtracted already; free terms in each bin would only add noise
+            problem = replace(problem, background=cross_basis(window.n_cross, -1))
+        choice = choose_geometry(
+            binned,
+            choice.fit.geometry,
+            replace(problem, shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape),
+            recipe,
+            rectified=frame.meta.get("rectified") is True,
+            from_data=start.from_data,
+        )
+    nods = start.problem.nods
+    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
+    mode, nod_pixels = _nod_mode(window, model, recipe, nods)
+    profiles = model.profiles
+    # the revised variance stays; only the nod mask moves with the trace
+    weight = np.where(window.weight > 0, np.where(layers.weight > 0, layers.weight, window.weight), 0.0)
+    if mode == "mask":
+        weight = weight * ~nod_pixels
+        profiles = profiles[:, : len(model.centre)]
+    clear = _clear(window, model, nods)
+    kept = weight * ~layers.rejected.pixels
+    background = _background(window, kept, profiles, model, clear, recipe)
+    noise = _pixel_noise(window.data - background.image, kept, clear)
+    rejected = _reject(frame, window, weight, profiles, model, choice, background, noise, recipe)
+    kept = weight * ~rejected.pixels
+    if (rejected.pixels != layers.rejected.pixels).any():
+        background = _background(window, kept, profiles, model, clear, recipe)
+    return choice, Layers(
+        profiles, model.centre, model.fwhm, background, rejected, weight, kept, clear, mode, noise, layers.slope
+    )
+
+
+def _second_bins(window: Window, layers: Layers) -> Binned:
+    data = np.where(layers.kept > 0, window.data - layers.background.image, 0.0)
+    solution = solve_columns(data, layers.kept, layers.profiles)
+    n_source = len(layers.centre)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        signal = solution.coefficients[:, :n_source] ** 2 / np.einsum("xtt->xt", solution.covariance)[:, :n_source]
+    strength = np.maximum(np.nan_to_num(signal).max(axis=1) - 1.0, 0.0)
+    edges = edges_by_signal(strength, _BIN_SNR**2, _MOST_BINS)
+    light = np.einsum("xty,xt->xy", layers.profiles, solution.coefficients)
+    return mean_bins(data, layers.kept, light, edges)

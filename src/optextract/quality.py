@@ -1,0 +1,154 @@
+"""Named figures of an extraction, and what they mean in words."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .choose import Choice
+from .locate import Start
+from .noise import Variance
+from .results import Boxcar
+from .window import Window
+
+if TYPE_CHECKING:
+    from .assemble import Final, Layers, NoiseScale
+
+__all__ = ["figures", "noise_in_words"]
+
+FloatArray = NDArray[np.float64]
+
+
+def figures(
+    window: Window,
+    layers: Layers,
+    start: Start,
+    choice: Choice,
+    variance: Variance,
+    final: Final,
+    flux: FloatArray,
+    uncertainty: FloatArray,
+    box: Boxcar,
+    unrejected: FloatArray,
+    flux_window: str,
+    rescale: NoiseScale,
+) -> MappingProxyType[str, Any]:
+    """Collect the figures.
+
+    Returns
+    -------
+    mapping
+        ``chi2`` (reduced, region), ``pull`` (source-free pulls by kind), ``snr_total``, ``snr_median``, ``gain`` (S/N over
+        the matched boxcar's), ``efficiency`` (Cramer-Rao bound over error), ``trace_rms``, ``optimal_over_boxcar`` (ratio
+        and error), ``profile_fraction``, ``rejected``, ``restored``, ``rejection_effect``, ``background``, ``nods``,
+        ``variance``, ``noise`` (in words) and ``warnings`` (tuple of sentences).
+    """
+    n_source = len(layers.centre)
+    light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients)
+    residual = np.where(layers.kept > 0, window.data - layers.background.image - light, 0.0)
+    n_good = int((layers.kept > 0).sum())
+    n_free = layers.profiles.shape[1] * int((layers.kept > 0).any(axis=1).sum()) + layers.background.n_parameters
+    chi2 = float((residual**2 * layers.kept).sum() / max(n_good - n_free, 1))
+    snr = flux / uncertainty
+    finite = np.isfinite(snr)
+    columns = slice(window.column, window.column + window.n_disp)
+    box_error = box.uncertainty[:, columns].T
+    box_flux = box.flux[:, columns].T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bound = _bound(layers, final)
+        inside = _box_fraction(layers, choice)
+        gain = (np.abs(1 / uncertainty) * box_error / np.where(inside > 0, inside, np.nan))
+        effect = unrejected / flux
+    words = list(start.warnings) + list(variance.warnings)
+    words += noise_in_words(rescale.pulls)
+    words += _second_look(start, choice, layers)
+    values: dict[str, Any] = {
+        "chi2": chi2,
+        "pull": MappingProxyType(dict(rescale.pulls)),
+        "noise_scale": rescale.factor,
+        "snr_total": tuple(_root_sum(snr[:, k]) for k in range(n_source)),
+        "snr_median": tuple(_median(snr[finite[:, k], k]) for k in range(n_source)),
+        "gain": tuple(_median(gain[:, k]) for k in range(n_source)),
+        "efficiency": tuple(_median((bound / np.sqrt(np.einsum("xkk->xk", final.covariance)))[:, k]) for k in range(n_source)),
+        "optimal_over_boxcar": tuple(
+            _ratio(flux[:, k], box_flux[:, k] / inside[:, k], box_error[:, k] / inside[:, k]) for k in range(n_source)
+        ),
+        "profile_fraction": tuple(_median(final.good_fraction[:, k]) for k in range(n_source)),
+        "trace_rms": float("nan"),
+        "profile": choice.kind,
+        "empirical": False,
+        "flux_window": flux_window,
+        "rejected": int(layers.rejected.pixels.sum()),
+        "restored": int(layers.rejected.restored.sum()),
+        "rejection_effect": tuple(_median(effect[:, k]) for k in range(n_source)),
+        "masked_fraction": float(1 - (window.weight > 0).mean()),
+        "lost_columns": int((~finite).any(axis=1).sum()),
+        "background": MappingProxyType({"degree": layers.background.degree, "along": layers.background.along, **layers.background.test}),
+        "nods": MappingProxyType({"mode": layers.nod_mode, "offsets": start.problem.nods}),
+        "variance": variance.words,
+        "revised_slope": layers.slope,
+        "detection_snr": start.detection.snr,
+        "noise": "; ".join(noise_in_words(rescale.pulls)),
+        "warnings": tuple(dict.fromkeys(words)),
+    }
+    return MappingProxyType(values)
+
+
+def _bound(layers: Layers, final: Final) -> FloatArray:
+    """Cramer-Rao bound with profile and background known, per column and source, other sources free."""
+    covariance = final.solution.covariance
+    return np.sqrt(np.einsum("xtt->xt", covariance)[:, : len(layers.centre)])
+
+
+def _box_fraction(layers: Layers, choice: Choice) -> FloatArray:
+    """Fraction of each profile inside three FWHM, shape (n_disp, n_source)."""
+    shape = choice.fit.shape
+    half = 1.5 * layers.fwhm
+    return shape.fraction(layers.centre - half, layers.centre + half, layers.centre, layers.fwhm).T
+
+
+def _median(values: FloatArray) -> float:
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if values.size else float("nan")
+
+
+def _root_sum(snr: FloatArray) -> float:
+    """Total S/N of the spectrum: the root of the summed squares above what noise alone gives."""
+    values = snr[np.isfinite(snr)]
+    return float(np.sqrt(max((values**2 - 1).sum(), 0.0))) if values.size else float("nan")
+
+
+def _ratio(flux: FloatArray, other: FloatArray, other_error: FloatArray) -> tuple[float, float]:
+    """Ratio of two spectra by weighted sums, and its error."""
+    use = np.isfinite(flux) & np.isfinite(other) & (other_error > 0)
+    if not use.any():
+        return float("nan"), float("nan")
+    weight = 1 / other_error[use] ** 2
+    bottom = float((weight * flux[use] ** 2).sum())
+    if bottom <= 0:
+        return float("nan"), float("nan")
+    ratio = float((weight * flux[use] * other[use]).sum()) / bottom
+    return 1 / ratio if ratio != 0 else float("nan"), 1 / np.sqrt(bottom) / ratio**2 if ratio != 0 else float("nan")
+
+
+def noise_in_words(pulls: dict[str, Any]) -> list[str]:
+    """Say what source-free pulls outside 0.8 to 1.25 mean for the errors."""
+    one, ten = pulls["profile"], pulls["bin10"]
+    if not np.isfinite(one):
+        one = pulls["pixel"]
+    if not np.isfinite(one):
+        return ["The errors could not be checked: there are too few source-free pixels."]
+    if 0.8 <= one <= 1.25:
+        return []
+    amount = f"{one:.2f} times too small" if one > 1 else f"{1 / one:.2f} times too large"
+    sentence = f"The errors are {amount} according to source-free pixels"
+    if np.isfinite(ten):
+        sentence += f"; for line fluxes (10 columns) by {ten:.2f}"
+    return [sentence + "."]
+
+
+def _second_look(start: Start, choice: Choice, layers: Layers) -> list[str]:
+    return [] if choice.fit.converged else ["The fit of trace and width did not converge."]

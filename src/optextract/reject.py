@@ -1,0 +1,175 @@
+"""Outlier rejection by leave-one-out residuals.
+
+On an undersampled profile a hit on the core drags the fitted flux with it, and the plain residual then blames its innocent
+neighbours. Pixels are therefore ranked by what chi2 would lose without them, ``r^2 W / (1 - h)`` with h the leverage, and
+judged against the flux that the other pixels give; one pixel per column and round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .solve import leverage, solve_columns
+
+__all__ = ["Rejected", "reject"]
+
+FloatArray = NDArray[np.float64]
+
+_MAX_ROUNDS = 12
+_CORE = 0.05  # a pixel with more of the profile than this belongs to the core
+_RESTORE_SNR = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rejected:
+    """Outcome of the rejection.
+
+    Attributes
+    ----------
+    pixels : ndarray of bool, shape (n_disp, n_cross)
+        Rejected pixels.
+    restored : ndarray of bool, shape (n_disp,)
+        Columns whose rejected core pixels were restored: the profile does not fit there, no pixel is to blame.
+    """
+
+    pixels: NDArray[np.bool_]
+    restored: NDArray[np.bool_]
+
+
+def reject(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    changes: FloatArray,
+    n_source: int,
+    *,
+    threshold: float,
+    floor: float,
+    noise: float = 1.0,
+    spare: NDArray[np.bool_] | None = None,
+) -> Rejected:
+    """Find outliers.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+        Background-subtracted pixel values and inverse variances (zero where bad).
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+        Sources first, then their negative twins.
+    changes : ndarray, shape (n_disp, n_change, n_cross)
+        What small errors of the sources' profiles look like (shift, width, ... per unit flux of the first source).
+    n_source : int
+        Number of sources.
+    threshold : float
+        In units of a pixel's error.
+    floor : float
+        Tolerated error of the model, as a fraction of the source in the pixel.
+    noise : float, optional
+        Empirical factor on the errors.
+    spare : ndarray of bool, shape (n_disp,), optional
+        Columns where nothing is rejected.
+
+    Returns
+    -------
+    Rejected
+    """
+    n_disp, n_cross = data.shape
+    pixels = np.zeros((n_disp, n_cross), dtype=bool)
+    active = np.flatnonzero((weight > 0).any(axis=1) if spare is None else (weight > 0).any(axis=1) & ~spare)
+    for _ in range(_MAX_ROUNDS):
+        if not len(active):
+            break
+        left = weight[active] * ~pixels[active]
+        rank, pull = _leave_one_out(data[active], left, profiles[active], n_source, floor, noise)
+        worst = rank.argmax(axis=1)
+        hit = pull[np.arange(len(active)), worst] > threshold
+        active = active[hit]
+        pixels[active, worst[hit]] = True
+    restored = _restore(data, weight, profiles, changes, pixels, n_source, noise, threshold)
+    pixels[restored] &= ~(np.abs(profiles[restored, :n_source]).max(axis=1) > _CORE)
+    return Rejected(pixels, restored)
+
+
+def _leave_one_out(
+    data: FloatArray, weight: FloatArray, profiles: FloatArray, n_source: int, floor: float, noise: float
+) -> tuple[FloatArray, FloatArray]:
+    """Drop of chi2 without each pixel, and its residual over its error against the fit of the others."""
+    solution = solve_columns(data, weight, profiles)
+    covariance = np.where(np.isfinite(solution.covariance), solution.covariance, 0.0)
+    residual = data - np.einsum("xty,xt->xy", profiles, solution.coefficients)
+    # a pixel that alone carries its flux cannot be judged by the others
+    free = 1.0 - np.clip(leverage(weight, profiles, covariance), 0.0, 0.98)
+    rank = residual**2 * weight / free
+    outside = residual / free
+    # the source's light in the pixel according to the others: f without pixel i, f_i = f - C p w r / (1 - h)
+    pulled = (covariance @ profiles)[:, :n_source] * (weight * outside)[:, None, :]
+    without = np.maximum(solution.coefficients[:, :n_source, None] - pulled, 0.0)
+    light = (profiles[:, :n_source] * without).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(noise**2 / (weight * free) + (floor * light) ** 2)
+        pull = np.where(weight > 0, np.abs(outside) / error, 0.0)
+    return np.where(weight > 0, rank, 0.0), pull
+
+
+def _restore(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    changes: FloatArray,
+    pixels: NDArray[np.bool_],
+    n_source: int,
+    noise: float,
+    threshold: float,
+) -> NDArray[np.bool_]:
+    """Columns where a profile error explains the rejected core pixels better than outliers do.
+
+    A cosmic ray is explained by the pixels it hit; a profile that is wider, narrower or shifted shows the same pattern,
+    scaled by the flux, in neighbouring columns. Three columns at a time are fitted both ways.
+    """
+    core = (np.abs(profiles[:, :n_source]).max(axis=1) > _CORE) & pixels
+    suspects = np.flatnonzero(core.any(axis=1))
+    restored = np.zeros(len(data), dtype=bool)
+    if not len(suspects) or changes.shape[1] == 0:
+        return restored
+    plain = solve_columns(data, weight, profiles)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = plain.coefficients[:, :n_source].max(axis=1) / (noise * np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, 0]))
+    for column in suspects[snr[suspects] > _RESTORE_SNR]:
+        near = np.arange(max(column - 1, 0), min(column + 2, len(data)))
+        near = near[(snr[near] > 0.3 * _RESTORE_SNR) | (near == column)]
+        as_hits = weight[near] * ~pixels[near]
+        hits = solve_columns(data[near], as_hits, profiles[near])
+        # every rejected pixel cost a degree of freedom and was chosen as the worst: charge it the threshold
+        cost_hits = hits.chi2.sum() / noise**2 + core[near].sum() * 4.0 + (pixels[near] & ~core[near]).sum() * threshold**2 * 0
+        off_core = pixels[near] & ~core[near]
+        cost_shape, n_shape = _shape_cost(
+            data[near], weight[near] * ~off_core, profiles[near], changes[near], plain.coefficients[near], n_source
+        )
+        if cost_shape / noise**2 + 4.0 * n_shape < cost_hits:
+            restored[column] = True
+    return restored
+
+
+def _shape_cost(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    changes: FloatArray,
+    coefficients: FloatArray,
+    n_source: int,
+) -> tuple[float, int]:
+    """Chi2 of a few columns whose profile may deviate by one common pattern of shift and width."""
+    n_column, n_profile, n_cross = profiles.shape
+    n_change = changes.shape[1]
+    design = np.zeros((n_column * n_cross, n_column * n_profile + n_change))
+    for k in range(n_column):
+        rows = slice(k * n_cross, (k + 1) * n_cross)
+        design[rows, k * n_profile : (k + 1) * n_profile] = profiles[k].T
+        design[rows, n_column * n_profile :] = changes[k].T * coefficients[k, 0]
+    root = np.sqrt(weight).ravel()
+    solution, *_ = np.linalg.lstsq(design * root[:, None], data.ravel() * root, rcond=1e-10)
+    left = data.ravel() - design @ solution
+    return float((left**2 * weight.ravel()).sum()), n_change

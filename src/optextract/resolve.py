@@ -1,0 +1,97 @@
+"""The recipe with every "auto" replaced by what was chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .choose import Choice
+from .frame import Frame
+from .locate import Start
+from .noise import Variance
+from .recipe import Recipe
+from .window import Window
+
+__all__ = ["resolved"]
+
+
+def resolved(
+    recipe: Recipe,
+    frame: Frame,
+    window: Window,
+    start: Start,
+    choice: Choice,
+    layers: Any,
+    variance: Variance,
+    flux_window: str,
+    quality: Any,
+) -> Recipe:
+    """Fill in the values that the stages chose.
+
+    Initial values of fitted parameters become the fitted ones, so that the resolved recipe shows what was used.
+    """
+    columns = start.cut.columns
+    at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
+    items = []
+    for k, centre in enumerate(layers.centre[:, at]):
+        asked = recipe.sources.items[k] if k < len(recipe.sources.items) else None
+        value = float(centre + window.row)
+        centre_field: dict[str, Any] = {"value": value}
+        name = None
+        if asked is not None:
+            name = asked.name
+            centre_field = {**asked.centre.model_dump(), "value": value}
+            if asked.centre.bounds is not None:
+                centre_field["value"] = float(np.clip(value, *asked.centre.bounds))
+        items.append({"name": name, "centre": centre_field})
+    fwhm = float(layers.fwhm[0, at])
+    geometry = choice.fit.geometry
+    index = choice.fit.shape.index
+    profile: dict[str, Any] = {
+        "kind": choice.kind,
+        "fwhm": {**recipe.profile.fwhm.model_dump(), "value": _within(fwhm, recipe.profile.fwhm.bounds)},
+        "empirical": bool(quality["empirical"]),
+    }
+    if index is not None:
+        profile["index"] = {**recipe.profile.index.model_dump(), "value": _within(index, recipe.profile.index.bounds)}
+    background = layers.background
+    trace: dict[str, Any] = {
+        "degree": len(geometry.centre) - 1,
+        "fwhm_degree": geometry.log_fwhm.shape[1] - 1,
+    }
+    if recipe.trace.bins == "auto":
+        trace["bins"] = len(choice.columns)
+    box = 3.0 * float(np.median(layers.fwhm)) if recipe.flux.boxcar_width == "auto" else recipe.flux.boxcar_width
+    return recipe.updated(
+        kernel={"disp": _window_of(columns, window)},
+        sources={"number": len(items), "items": tuple(items)},
+        profile=profile,
+        background={
+            "degree": "none" if background.degree < 0 else background.degree,
+            "along": background.along,
+            "along_degree": background.along_degree,
+        },
+        trace=trace,
+        noise={
+            "variance": variance.kind,
+            "revise": layers.slope > 0,
+            "scale": float(quality["noise_scale"]) if recipe.noise.scale == "auto" else recipe.noise.scale,
+        },
+        nods={"mode": layers.nod_mode, **({"offsets": start.problem.nods} if start.problem.nods else {})},
+        rejection={"mode": _rejection(recipe, frame)},
+        flux={"window": flux_window, "boxcar_width": box},
+    )
+
+
+def _rejection(recipe: Recipe, frame: Frame) -> bool:
+    return True if recipe.rejection.mode == "auto" else recipe.rejection.mode
+
+
+def _within(value: float, bounds: tuple[float, float] | None) -> float:
+    return float(value) if bounds is None else float(np.clip(value, *bounds))
+
+
+def _window_of(columns: tuple[int, int], window: Window) -> tuple[float, float]:
+    low, high = columns[0] + window.column, columns[1] + window.column
+    return (float(low), float(high)) if high > low else (low - 0.25, high + 0.25)

@@ -1,0 +1,90 @@
+"""The part of a frame that takes part, column-major, as the stages work on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frame import Frame
+from .noise import Variance
+
+__all__ = ["Window", "cut"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Bounding box of the region, transposed to (n_disp, n_cross).
+
+    Attributes
+    ----------
+    data, weight, variance : ndarray, shape (n_disp, n_cross)
+        Pixel values (0 where bad), inverse variances (0 where bad), variances (1 where bad).
+    row, column : int
+        Frame row and column of the box's first pixel.
+    shape : tuple of int
+        Shape of the frame, (n_cross, n_disp).
+    """
+
+    data: FloatArray
+    weight: FloatArray
+    variance: FloatArray
+    row: int
+    column: int
+    shape: tuple[int, int]
+
+    @property
+    def n_disp(self) -> int:
+        """Columns of the box."""
+        return self.data.shape[0]
+
+    @property
+    def n_cross(self) -> int:
+        """Rows of the box."""
+        return self.data.shape[1]
+
+    def part(self, image: FloatArray) -> FloatArray:
+        """The box of a frame-shaped image, column-major."""
+        rows = slice(self.row, self.row + self.n_cross)
+        return np.ascontiguousarray(image[rows, self.column : self.column + self.n_disp].T)
+
+    def spread(self, image: FloatArray, fill: float | bool = np.nan) -> NDArray:
+        """A column-major box as an image of the frame's shape, `fill` outside."""
+        dtype = bool if isinstance(fill, bool) else float
+        out = np.full(self.shape, fill, dtype=dtype)
+        out[self.row : self.row + self.n_cross, self.column : self.column + self.n_disp] = image.T
+        return out
+
+    def along(self, values: FloatArray, fill: float = np.nan) -> FloatArray:
+        """Values per column of the box (..., n_disp) as values per column of the frame, `fill` outside."""
+        out = np.full((*values.shape[:-1], self.shape[1]), fill, dtype=values.dtype)
+        out[..., self.column : self.column + self.n_disp] = values
+        return out
+
+
+def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: float) -> Window:
+    """Cut the bounding box of a region out of a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame.
+    inside : ndarray of bool, shape (n_cross, n_disp)
+        Pixels of the region.
+    variance : Variance
+        The chosen variance.
+    factor : float
+        Factor on it.
+    """
+    rows = np.flatnonzero(inside.any(axis=1))
+    columns = np.flatnonzero(inside.any(axis=0))
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    total = variance.total[box].T * factor
+    with np.errstate(invalid="ignore"):
+        good = (inside & frame.good)[box].T & np.isfinite(total) & (total > 0)
+    data = np.where(good, frame.flux[box].T, 0.0)
+    total = np.where(good, total, 1.0)
+    return Window(data, np.where(good, 1.0 / total, 0.0), total, int(rows[0]), int(columns[0]), frame.shape)
