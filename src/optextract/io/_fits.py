@@ -1,0 +1,192 @@
+"""A FITS file opened for reading: headers at once, images on demand, every failure a `ReadError`."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+
+from ..errors import ReadError
+from ._scan import Extent, is_fits, open_bytes, scan
+
+__all__ = ["FitsFile", "card", "cards"]
+
+#: Cards of any observatory that tell what was observed, carried into products.
+IDENTITY = (
+    "TELESCOP", "INSTRUME", "OBSERVER", "OBJECT", "RA", "DEC", "EQUINOX", "RADESYS", "DATE-OBS", "TIME-OBS", "MJD-OBS",
+    "EXPTIME", "AIRMASS", "PROGID", "PROPID",
+)  # fmt: skip
+
+
+class FitsFile:
+    """A FITS file, checked for truncation and absurd sizes before astropy sees it.
+
+    Parameters
+    ----------
+    path : path
+        The file; gzip, bzip2 and xz are recognised by content.
+
+    Raises
+    ------
+    ReadError
+        If the file is no FITS file, truncated or damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise ReadError(f"{self.path} is a folder, not a file")
+        self._stream = open_bytes(self.path)
+        try:
+            start = self._stream.read(32)
+            if not start:
+                raise ReadError(f"{self.path} is empty")
+            if start.startswith(b"#ASDF"):
+                raise ReadError(
+                    f"{self.path} is an ASDF file, not a 2D spectrum; a result that optextract wrote is read by "
+                    "Extraction.read"
+                )
+            if not is_fits(start):
+                raise ReadError(f"{self.path} is not a FITS file: it does not begin with SIMPLE")
+            self.extents: list[Extent] = scan(self._stream, self.path)
+            self._stream.seek(0)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", AstropyWarning)
+                try:
+                    self.hdus = fits.open(self._stream, mode="readonly", memmap=False, lazy_load_hdus=False)
+                    self.headers = [hdu.header for hdu in self.hdus]
+                except (OSError, VerifyError, ValueError, KeyError, TypeError, IndexError) as error:
+                    raise ReadError(f"{self.path} is not readable as FITS: {error}") from error
+            self.complaints = tuple(dict.fromkeys(str(item.message).strip() for item in caught))
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def __enter__(self) -> FitsFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.hdus.close()
+        self._stream.close()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the file as it lies on disk."""
+        digest = hashlib.sha256()
+        with open(self.path, "rb") as stream:
+            while chunk := stream.read(2**20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    @property
+    def primary(self) -> Mapping[str, Any]:
+        """The primary header."""
+        return self.headers[0]
+
+    def label(self, index: int) -> str:
+        """How messages name an HDU: "HDU 3 (ERR, EXTVER 2)"."""
+        name = self.name(index)
+        version = self.headers[index].get("EXTVER")
+        told = name if version is None or not name else f"{name}, EXTVER {version}"
+        return f"HDU {index} ({told})" if told else f"HDU {index}"
+
+    def name(self, index: int) -> str:
+        """EXTNAME in capitals, or an empty text."""
+        return str(card(self.headers[index], "EXTNAME", "PRIMARY" if index == 0 else "")).strip().upper()
+
+    def version(self, index: int) -> int:
+        """EXTVER, 1 where there is none."""
+        value = card(self.headers[index], "EXTVER", 1)
+        return value if isinstance(value, int) else 1
+
+    def is_image(self, index: int) -> bool:
+        """Whether the HDU holds an image with pixels."""
+        kinds = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
+        return isinstance(self.hdus[index], kinds) and bool(self.shape(index))
+
+    def is_table(self, index: int) -> bool:
+        """Whether the HDU holds a table."""
+        return isinstance(self.hdus[index], fits.BinTableHDU | fits.TableHDU) and not self.is_image(index)
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Shape of an image in numpy's order, as the header says; () for none."""
+        return tuple(int(n) for n in self.extents[index].shape) if index < len(self.extents) else ()
+
+    def images(self, name: str) -> list[int]:
+        """Numbers of the image HDUs of that EXTNAME."""
+        return [index for index in range(len(self.hdus)) if self.name(index) == name and self.is_image(index)]
+
+    def tables(self) -> list[int]:
+        """Numbers of the HDUs that hold tables."""
+        return [index for index in range(len(self.hdus)) if self.is_table(index)]
+
+    def _data(self, index: int) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)  # said once, in `complaints`
+            try:
+                return self.hdus[index].data
+            except (OSError, VerifyError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:
+                raise ReadError(f"{self.path}: the data of {self.label(index)} cannot be read: {error}") from error
+
+    def image(self, index: int, *, integer: bool = False) -> NDArray[Any]:
+        """Return an image as 2D native float64 (or integers as they are), axes of length 1 dropped.
+
+        Raises
+        ------
+        ReadError
+            If it has not two axes longer than 1, or cannot be read.
+        """
+        shape = self.shape(index)
+        axes = [n for n in shape if n != 1]
+        if len(axes) != 2 and len(shape) != 2:
+            raise ReadError(
+                f"{self.path}: {self.label(index)} must be an image with two axes. Got shape {shape} instead."
+            )
+        data = np.asarray(self._data(index))
+        data = data.reshape(axes) if len(shape) != 2 else data
+        if integer and data.dtype.kind in "iub":
+            return data.astype(data.dtype.newbyteorder("="), copy=False)
+        return data.astype(np.float64)
+
+    def table(self, index: int) -> Any:
+        """Return the rows of a table HDU as a FITS record array."""
+        return self._data(index)
+
+
+def card(header: Mapping[str, Any], keyword: str, default: Any = None) -> Any:
+    """Value of a header card, `default` where it is absent, undefined, or cannot be parsed."""
+    try:
+        value = header.get(keyword, default)
+    except VerifyError:
+        return default
+    if value is None or isinstance(value, fits.card.Undefined):
+        return default
+    return value.strip() if isinstance(value, str) else value
+
+
+def cards(keywords: tuple[str, ...], *headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the cards that exist, from the first header that has each."""
+    found: dict[str, Any] = {}
+    for keyword in keywords:
+        for header in headers:
+            value = card(header, keyword)
+            if value is not None:
+                found[keyword] = value
+                break
+    return found
