@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from .aperture import coverage, sum_aperture, wavelength_along
 from .background import BackgroundFit
 from .choose import Choice
 from .frame import Frame
-from .kernel import compare_profiles, fit_slice, slice_model
+from .kernel import compare_profiles, slice_model
 from .locate import Start
 from .noise import Variance, pulls
 from .quality import figures
@@ -25,7 +25,7 @@ from .reject import Rejected
 from .resolve import resolved
 from .results import Boxcar, Extraction, Flag, KernelSlice, TraceFit, freeze
 from .solve import Solution, condition, normal_equations, propagate, solve_columns
-from .trace import evaluate
+from .trace import evaluate, terms_of
 from .window import Window
 
 __all__ = ["Layers", "assemble"]
@@ -317,16 +317,14 @@ def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:
     cut = start.cut
     centre, fwhm = evaluate(choice.fit.geometry, np.array([cut.centre_column]))
     positions = tuple(float(c) for c in centre[:, 0])
-    problem = replace(start.problem, shape=choice.fit.shape, index_shape=None, prior_centre=None, prior_fwhm=None)
-    if choice.fit.geometry.log_fwhm.shape[0] > 1:
-        problem = replace(problem, free_width=False)
-    fit = fit_slice(cut, positions, float(fwhm[0, 0]), problem)
-    model, background, components = slice_model(cut, fit, problem)
+    problem = replace(start.problem, index_shape=None, prior_centre=None, prior_fwhm=None)
+    terms = terms_of(choice.fit.shape, centre, fwhm, problem.nods, problem.background, window.n_cross)
+    model, background, components = slice_model(cut, terms, len(positions), len(problem.background))
     weight = cut.binned.weight[0]
     seen = weight > 0
     with np.errstate(divide="ignore"):
         error = np.where(seen, 1 / np.sqrt(weight), np.nan)
-    found = compare_profiles(cut, positions, float(fwhm[0, 0]), problem, choice.fit.shape)
+    compare = partial(compare_profiles, cut, positions, float(fwhm[0, 0]), problem, choice.fit.shape)
     return KernelSlice(
         rows=freeze(np.arange(window.n_cross) + float(window.row)),
         data=freeze(np.where(seen, cut.binned.data[0], np.nan)),
@@ -337,7 +335,7 @@ def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:
         columns=(cut.columns[0] + window.column, cut.columns[1] + window.column),
         n_columns=cut.n_columns,
         centres=tuple(p + window.row for p in positions),
-        candidates=found,
+        compare=compare,
     )
 
 

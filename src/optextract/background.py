@@ -230,20 +230,22 @@ def _choose_smooth(
     n_poly = most + 1
 
     def subset(degree: int, order: int, steps: bool) -> NDArray[np.intp]:
-        columns = [*range(order + 1), *(range(n_poly, n_along) if steps else ())]
-        return np.array([i * n_along + p for i in range(degree + 1) for p in columns], dtype=np.intp)
+        """Coefficients of a model, ordered so that a lower order along dispersion is a leading part."""
+        columns = [*(range(n_poly, n_along) if steps else ()), *range(order + 1)]
+        return np.array([i * n_along + p for p in columns for i in range(degree + 1)], dtype=np.intp)
 
     degrees = range(-1, highest + 1) if settings.degree == "auto" else [highest]
     orders = range(most + 1) if settings.along_degree == "auto" else [most]
-    noise = _slow_noise(reduced, *_solve_symmetric(matrix, vector)[:1], along)
+    noise = _slow_noise(reduced, _solve_symmetric(matrix, vector)[0], along)
     n_effective = max(len(used) * 2.0 / noise**2, 2.0)
     best: tuple[float, int, int, bool] | None = None
     for degree in degrees:
-        for order in orders if degree >= 0 else [0]:
-            for steps in (False, True) if gaps and degree >= 0 else (False,):
-                index = subset(degree, order, steps)
-                drop = _solve_symmetric(matrix[np.ix_(index, index)], vector[index])[2] if len(index) else 0.0
-                criterion = information_criterion(-drop, len(index), n_effective, noise)
+        for steps in (False, True) if gaps and degree >= 0 else (False,):
+            drops = _nested_drops(matrix, vector, subset(degree, most, steps)) if degree >= 0 else np.zeros(1)
+            for order in orders if degree >= 0 else [0]:
+                n_free = (degree + 1) * (order + 1 + (len(gaps) if steps else 0))
+                drop = drops[n_free - 1] if n_free else 0.0
+                criterion = information_criterion(-drop, n_free, n_effective, noise)
                 if best is None or criterion < best[0]:
                     best = (criterion, degree, order, steps)
     assert best is not None  # noqa: S101  (the loops run at least once)
@@ -252,16 +254,26 @@ def _choose_smooth(
     if degree < 0:
         return _nothing(data, {**test, "choice": "none: the clean rows do not reject zero"})
     index = subset(degree, order, steps)
+    index = np.sort(index)
     solution, covariance, _ = _solve_symmetric(matrix[np.ix_(index, index)], vector[index])
-    columns = [*range(order + 1), *(range(n_poly, n_along) if steps else ())]
-    terms = along[:, columns]
-    coefficients = solution.reshape(degree + 1, len(columns))
+    terms = along[:, [*range(order + 1), *(range(n_poly, n_along) if steps else ())]]
+    coefficients = solution.reshape(degree + 1, terms.shape[1])
     image = (terms @ coefficients.T) @ basis[: degree + 1]
     variance = _image_variance(basis[: degree + 1], terms, covariance)
     test["choice"] = f"smooth, degree {degree} across and {order} along dispersion" + (", stepping at gaps" if steps else "")
     return BackgroundFit(
         image, variance, degree, "smooth", order, len(index), test, basis[: degree + 1], terms, covariance
     )
+
+
+def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]) -> FloatArray:
+    """Drop of chi2 of each leading part of the coefficients: running sums of ``(L^-1 v)^2``, L the Cholesky factor."""
+    part = matrix[np.ix_(index, index)]
+    diagonal = np.diag(part)
+    root = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = part / np.outer(root, root)
+    scaled[np.diag_indices_from(scaled)] = 1.0 + 1e-9
+    return np.cumsum(np.linalg.solve(np.linalg.cholesky(scaled), vector[index] / root) ** 2)
 
 
 def _image_variance(basis: FloatArray, along: FloatArray, covariance: FloatArray) -> FloatArray:

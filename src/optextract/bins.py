@@ -102,5 +102,8 @@ def median_bins(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp]) -
             np.take_along_axis(ordered, low[:, None], 1)[:, 0] + np.take_along_axis(ordered, high[:, None], 1)[:, 0]
         )
         out[which] = np.where(count > 0, middle, 0.0)
-        inverse[which] = weight[index].sum(axis=1) * np.where(count > 2, 2 / np.pi, 1.0)
+        # the mean variance, not the mean weight: where the variance follows its pixel's own noise, low pixels weigh more
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.where(good[index], 1.0 / weight[index], 0.0).sum(axis=1)
+            inverse[which] = np.where(count > 0, count**2 / spread, 0.0) * np.where(count > 2, 2 / np.pi, 1.0)
     return Binned(out, inverse, 0.5 * (edges[:-1] + edges[1:] - 1), edges)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from .bins import Binned
 from .locate import index_family
-from .profiles import Moffat
+from .profiles import moffat_between
 from .recipe import Recipe
-from .trace import Fit, Geometry, Problem, fit_geometry, information_criterion
+from .solve import solve_columns
+from .trace import Fit, Geometry, Problem, evaluate, fit_geometry, information_criterion, terms_of
 
 __all__ = ["Choice", "choose_geometry"]
 
@@ -95,9 +96,12 @@ def choose_geometry(
         Whether the data carry the shape.
     """
     top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data)
-    low = len(start.centre) - 1
-    first = fit_geometry(binned, _padded(start, min(low, top) if top else 0, 0), problem)
-    largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
+    # a first fit with what the start has keeps the largest one from wandering off
+    low, low_width = min(len(start.centre) - 1, top), min(start.log_fwhm.shape[1] - 1, top_width)
+    first = fit_geometry(binned, _padded(start, low, low_width), problem, max_steps=6 if (low, low_width) != (top, top_width) else 25)
+    largest = first
+    if (low, low_width) != (top, top_width):
+        largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
     noise = _noise(largest)
     n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
@@ -156,11 +160,42 @@ def _cost_of_dropping(fit: Fit, problem: Problem, degree: int, width_degree: int
     return float(theta @ np.linalg.solve(covariance, theta))
 
 
+def _promise(binned: Binned, choice: Choice) -> float:
+    """Drop of chi2 that wings promise to first order: one evaluation instead of a fit (a score test)."""
+    geometry, problem = choice.fit.geometry, choice.problem
+    centre, fwhm = evaluate(geometry, binned.column)
+    n_cross = binned.data.shape[1]
+    terms = terms_of(problem.shape, centre, fwhm, problem.nods, problem.background, n_cross)
+    wings = terms_of(moffat_between(6.0), centre, fwhm, problem.nods, problem.background[:0], n_cross)
+    solution = solve_columns(binned.data, binned.weight, terms)
+    n_profile = wings.shape[1]
+    flux = solution.coefficients[:, :n_profile, None]
+    residual = binned.data - (solution.coefficients[:, None, :] @ terms)[:, 0]
+    change = (flux * (wings - terms[:, :n_profile])).sum(axis=1)
+    # a change of width looks much like wings: project it out together with the fluxes
+    step = 1e-3
+    wider = terms_of(problem.shape, centre, fwhm * (1 + step), problem.nods, problem.background[:0], n_cross)
+    width = (flux * (wider - terms[:, :n_profile])).sum(axis=1) / step
+    fields = np.stack([change, width], axis=1)
+    weighted = fields * binned.weight[:, None, :]
+    cross = weighted @ terms.transpose(0, 2, 1)
+    covariance = np.where(np.isfinite(solution.covariance), solution.covariance, 0.0)
+    matrix = (weighted @ fields.transpose(0, 2, 1) - cross @ covariance @ cross.transpose(0, 2, 1)).sum(axis=0)
+    vector = (weighted @ residual[:, :, None])[:, :, 0].sum(axis=0)
+    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        return 0.0
+    left = vector[0] - matrix[0, 1] / matrix[1, 1] * vector[1]
+    power = matrix[0, 0] - matrix[0, 1] ** 2 / matrix[1, 1]
+    return float(left**2 / power) / choice.noise**2 if power > 0 and left > 0 else 0.0
+
+
 def _try_moffat(binned: Binned, choice: Choice, n_data: float) -> Choice:
     """Take the Moffat where its index pays for itself."""
     family = index_family("moffat")
     assert family is not None  # noqa: S101
-    problem = replace(choice.problem, shape=Moffat(4.0), index_shape=family[0], index_bounds=family[1])
+    if _promise(binned, choice) < _SHAPE_EVIDENCE:
+        return choice
+    problem = replace(choice.problem, shape=moffat_between(4.0), index_shape=family[0], index_bounds=family[1])
     fit = fit_geometry(binned, choice.fit.geometry, problem)
     noise = _noise(fit)
     gain = (choice.fit.chi2 - fit.chi2) / noise**2 - np.log(max(n_data, 2.0))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .bins import Binned, median_bins
 from .errors import RecipeError, bad_value
 from .finder import Detection
-from .profiles import MIN_MOFFAT_INDEX, Gaussian, Moffat, Shape, Voigt
+from .profiles import MIN_MOFFAT_INDEX, Gaussian, Shape, Voigt, moffat_between
 from .recipe import Kernel
 from .results import Candidate
 from .solve import solve_columns
@@ -120,11 +120,6 @@ def coadd(data: FloatArray, weight: FloatArray, columns: tuple[int, int], combin
     seen = int((weight[part] > 0).any(axis=1).sum())
     if combine == "median":
         binned = median_bins(data[part], weight[part], np.array([0, n]))
-        good = (weight[part] > 0).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.where(weight[part] > 0, 1.0 / weight[part], 0.0).sum(axis=0)
-            inverse = np.where(good > 0, good**2 / spread, 0.0) * np.where(good > 2, 2 / np.pi, 1.0)
-        binned = Binned(binned.data, inverse[None, :], binned.column, binned.edges)
     else:
         from astropy.stats import sigma_clip
 
@@ -240,10 +235,6 @@ def fit_slice(cut: Slice, positions: tuple[float, ...], fwhm: float, problem: Pr
     return fit_geometry(cut.binned, start, problem)
 
 
-def _moffat(index: float) -> Shape:
-    return Moffat(max(index, MIN_MOFFAT_INDEX))
-
-
 def _voigt(index: float) -> Shape:
     return Voigt(round(float(np.clip(index, 0.0, 1.0)), 3))
 
@@ -266,7 +257,7 @@ def compare_profiles(
     """
     tries: list[tuple[str, Problem]] = [
         ("gaussian", replace(problem, shape=Gaussian(), index_shape=None)),
-        ("moffat", replace(problem, shape=Moffat(3.0), index_shape=_moffat, index_bounds=(MIN_MOFFAT_INDEX, 12.0))),
+        ("moffat", replace(problem, shape=moffat_between(3.0), index_shape=moffat_between, index_bounds=(MIN_MOFFAT_INDEX, 12.0))),
         ("voigt", replace(problem, shape=_voigt(0.3), index_shape=_voigt, index_bounds=(0.0, 1.0))),
     ]
     if chosen is not None and chosen.name not in {name for name, _ in tries}:
@@ -275,7 +266,9 @@ def compare_profiles(
     n_good = int((cut.binned.weight > 0).sum())
     for name, trial in tries:
         fit = fit_slice(cut, positions, fwhm, trial)
-        curve = slice_model(cut, fit, trial)[0]
+        centre, width_each = evaluate(fit.geometry, cut.binned.column)
+        terms = terms_of(fit.shape, centre, width_each, trial.nods, trial.background, cut.binned.data.shape[1])
+        curve = slice_model(cut, terms, len(positions), len(trial.background))[0]
         n_free = fit.n_parameters + fit.n_linear
         bic = information_criterion(fit.chi2, n_free, n_good)
         width = float(np.exp(fit.geometry.log_fwhm[0, 0]))
@@ -283,13 +276,21 @@ def compare_profiles(
     return tuple(sorted(candidates, key=lambda c: c.bic))
 
 
-def slice_model(cut: Slice, fit: Fit, problem: Problem) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Model, background and components of a fit on the slice: shapes (n_cross,), (n_cross,), (n_source, n_cross)."""
-    n_cross = cut.binned.data.shape[1]
-    centre, fwhm = evaluate(fit.geometry, cut.binned.column)
-    terms = terms_of(fit.shape, centre, fwhm, problem.nods, problem.background, n_cross)
+def slice_model(
+    cut: Slice, terms: FloatArray, n_source: int, n_background: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Model, background and components on the slice: shapes (n_cross,), (n_cross,), (n_source, n_cross).
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    terms : ndarray, shape (1, n_term, n_cross)
+        Sources, negative twins and background terms at the slice.
+    n_source, n_background : int
+        How many of the first and of the last terms are sources and background.
+    """
     solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
     parts = terms[0] * solution.coefficients[0][:, None]
-    n_source = fit.geometry.n_source
-    n_profile = n_source * (1 + len(problem.nods))
-    return parts.sum(axis=0), parts[n_profile:].sum(axis=0), parts[:n_source]
+    background = parts[len(parts) - n_background :].sum(axis=0)
+    return parts.sum(axis=0), background, parts[:n_source]

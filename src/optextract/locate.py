@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
-from .kernel import Slice, choose_columns, coadd, cross_basis, fit_slice, place_sources
-from .profiles import MIN_MOFFAT_INDEX, Gaussian, Moffat, Shape, Voigt, make_shape
+from .kernel import Slice, choose_columns, coadd, cross_basis, place_sources
+from .profiles import MIN_MOFFAT_INDEX, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import FileRef, Recipe
 from .trace import Geometry, Problem
 from .window import Window
@@ -58,10 +58,14 @@ class Start:
 def index_family(kind: str) -> tuple[Any, tuple[float, float]] | None:
     """From an index to a shape, and the index' limits, for kinds that have one."""
     if kind == "moffat":
-        return (lambda b: Moffat(max(b, MIN_MOFFAT_INDEX))), (MIN_MOFFAT_INDEX, 12.0)
+        return moffat_between, (MIN_MOFFAT_INDEX, 12.0)
     if kind == "voigt":
-        return (lambda f: Voigt(round(float(np.clip(f, 0, 1)), 4))), (0.0, 1.0)
+        return _voigt, (0.0, 1.0)
     return None
+
+
+def _voigt(fraction: float) -> Shape:
+    return Voigt(round(float(np.clip(fraction, 0, 1)), 4))
 
 
 def given_trace(recipe: Recipe, frame: Frame) -> FloatArray | None:
@@ -157,11 +161,6 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         width = profile.fwhm.value
     from_data = detection.snr >= _SHAPE_SNR
     problem = _problem(recipe, window, nods, bounds, from_data, detection.found, width, planned)
-    if from_data and not named and given is None and profile.fwhm.value is None and sources.find == "continuum":
-        fit = fit_slice(cut, positions, width, replace(problem, prior_centre=None))
-        if fit.converged:
-            positions = tuple(fit.geometry.centre[0] + np.concatenate([[0.0], fit.geometry.offsets]))
-            width = float(np.exp(fit.geometry.log_fwhm[0, 0]))
     geometry = _start_geometry(window, detection, positions, width, given, recipe)
     return Start(detection, cut, geometry, problem, from_data, warnings)
 

@@ -178,15 +178,15 @@ def data_derived_slope(
     if residual.size < 30:
         return 0.0, 0.0
     # the smooth part of the variance follows the model: take it out before looking at the residual's part
-    basis = np.stack([np.ones_like(level), level, np.sqrt(level), residual], axis=1)
-    scale = np.sqrt((basis**2).mean(axis=0))
+    basis = np.stack([np.ones_like(level), level, np.sqrt(level), residual])
+    scale = np.sqrt((basis**2).mean(axis=1))
     scale[scale == 0] = 1.0
-    solution, _, rank, _ = np.linalg.lstsq(basis / scale, values, rcond=None)
-    if rank < basis.shape[1]:
-        return 0.0, 0.0
-    scatter = values - (basis / scale) @ solution
+    basis /= scale[:, None]
+    matrix, vector = basis @ basis.T, basis @ values
+    solution = np.linalg.pinv(matrix, rcond=1e-10) @ vector
+    left = float(values @ values - vector @ solution)
     slope = float(solution[-1] / scale[-1])
-    error = float(np.sqrt((scatter**2).sum() / max(len(values) - 4, 1) / (residual**2).sum()))
+    error = float(np.sqrt(max(left, 0.0) / max(len(values) - 4, 1)) / (scale[-1] * np.sqrt(matrix[-1, -1])))
     return slope, slope / error if error > 0 else np.inf
 
 

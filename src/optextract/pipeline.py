@@ -78,7 +78,7 @@ def extract(
     start = locate(frame, window, recipe)
     choice = first_choice(frame, window, start, recipe)
     layers = clean(frame, window, variance, start, choice, recipe)
-    choice, layers = improve(frame, window, start, choice, layers, recipe)
+    choice, layers = improve(frame, window, variance, start, choice, layers, recipe)
     return assemble(frame, recipe, window, variance, start, choice, layers, scale, factor)
 
 
@@ -172,26 +172,42 @@ def _clear(window: Window, model: _Model, nods: tuple[float, ...], reach: float 
 
 
 def clean(
-    frame: Frame, window: Window, variance: Variance, start: Start, choice: Choice, recipe: Recipe
+    frame: Frame,
+    window: Window,
+    variance: Variance,
+    start: Start,
+    choice: Choice,
+    recipe: Recipe,
+    before: Layers | None = None,
 ) -> Layers:
-    """Background, outliers and revised variance for a given trace."""
+    """Background, outliers and revised variance for a given trace; `before` holds what an earlier round found."""
     nods = start.problem.nods
     model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
     mode, nod_pixels = _nod_mode(window, model, recipe, nods)
     profiles = model.profiles
-    weight = window.weight
+    usable = window.weight > 0
     if mode == "mask":
-        weight = weight * ~nod_pixels
+        usable &= ~nod_pixels
         profiles = profiles[:, : len(model.centre)]
     clear = _clear(window, model, nods)
-    background = _background(window, weight, profiles, model, clear, recipe)
-    noise = _pixel_noise(window.data - background.image, weight, clear)
-    rejected = _reject(frame, window, weight, profiles, model, choice, background, noise, recipe)
+    rejected = Rejected(np.zeros_like(usable), np.zeros(len(usable), dtype=bool)) if before is None else before.rejected
+    weight = usable * window.weight
     kept = weight * ~rejected.pixels
-    if rejected.pixels.any():
+    background = _background(window, kept, profiles, model, clear, recipe)
+    slope, clipped = _slope(window, variance, profiles, background, kept, recipe)
+    if slope > 0:
+        # the first model was weighted with the variance that is to be replaced, and is low where that is: go round
+        for _ in range(3 if before is None else 2):
+            light = _light(window, profiles, background, kept) + background.image
+            weight = usable / _revised(window, light, slope, clipped)
+            kept = weight * ~rejected.pixels
+            background = _background(window, kept, profiles, model, clear, recipe)
+    noise = _pixel_noise(window.data - background.image, kept, clear)
+    found = _reject(frame, window, weight, profiles, model, choice, background, noise, recipe)
+    kept = weight * ~found.pixels
+    if (found.pixels != rejected.pixels).any():
         background = _background(window, kept, profiles, model, clear, recipe)
-    layers = Layers(profiles, model.centre, model.fwhm, background, rejected, weight, kept, clear, mode, noise, 0.0)
-    return _revise(window, variance, layers, model, recipe)
+    return Layers(profiles, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slope)
 
 
 def _background(
@@ -270,40 +286,41 @@ def _changes(window: Window, model: _Model, choice: Choice) -> FloatArray:
     return np.stack([shift, width, wider], axis=1)
 
 
-def _revise(window: Window, variance: Variance, layers: Layers, model: _Model, recipe: Recipe) -> Layers:
-    """Replace a variance that follows its own pixel's noise by that of the model (Horne 1986, step 6)."""
+def _slope(
+    window: Window, variance: Variance, profiles: FloatArray, background: BackgroundFit, kept: FloatArray, recipe: Recipe
+) -> tuple[float, bool]:
+    """Slope of a variance that follows its own pixel's noise (0: it does not), and whether it stops at zero flux."""
     if recipe.noise.revise is False:
-        return layers
-    light = _light(window, layers)
-    image = light + layers.background.image
+        return 0.0, True
+    image = _light(window, profiles, background, kept) + background.image
     follows = window.part(variance.parts["poisson"]) if "poisson" in variance.parts else window.variance
-    good = layers.kept > 0
+    good = kept > 0
     slope, significance = data_derived_slope(follows, window.data, image, good)
-    if recipe.noise.revise == "auto" and not (slope > 0 and significance > 10.0):
-        return layers
-    if slope <= 0:
-        return layers
+    if slope <= 0 or (recipe.noise.revise == "auto" and significance < 10.0):
+        return 0.0, True
     dark = good & (window.data < 0)
     below, strength = data_derived_slope(follows, -window.data, np.abs(image), dark)
-    clipped = not (below < -0.5 * slope and strength < -5.0)
+    return slope, not (below < -0.5 * slope and strength < -5.0)
+
+
+def _revised(window: Window, image: FloatArray, slope: float, clipped: bool) -> FloatArray:
+    """The variance with the part that follows the pixel replaced by the model's (Horne 1986, step 6)."""
     seen = np.maximum(window.data, 0.0) if clipped else window.data
     meant = np.maximum(image, 0.0) if clipped else image
-    revised = window.variance - slope * (seen - meant)
+    good = window.weight > 0
     least = 0.05 * np.median(window.variance[good])
-    revised = np.where(good, np.maximum(revised, least), window.variance)
-    weight = np.where(layers.weight > 0, 1.0 / revised, 0.0)
-    return replace(layers, weight=weight, kept=weight * ~layers.rejected.pixels, slope=slope)
+    return np.where(good, np.maximum(window.variance - slope * (seen - meant), least), window.variance)
 
 
-def _light(window: Window, layers: Layers) -> FloatArray:
+def _light(window: Window, profiles: FloatArray, background: BackgroundFit, kept: FloatArray) -> FloatArray:
     """Model of the sources (and their negative twins) without background."""
-    data = np.where(layers.kept > 0, window.data - layers.background.image, 0.0)
-    solution = solve_columns(data, layers.kept, layers.profiles)
-    return np.einsum("xty,xt->xy", layers.profiles, solution.coefficients)
+    data = np.where(kept > 0, window.data - background.image, 0.0)
+    solution = solve_columns(data, kept, profiles)
+    return np.einsum("xty,xt->xy", profiles, solution.coefficients)
 
 
 def improve(
-    frame: Frame, window: Window, start: Start, choice: Choice, layers: Layers, recipe: Recipe
+    frame: Frame, window: Window, variance: Variance, start: Start, choice: Choice, layers: Layers, recipe: Recipe
 ) -> tuple[Choice, Layers]:
     """Fit trace and width again to bins that follow the S/N, on cleaned pixels; then background and outliers again."""
     if start.problem.free_centre or start.problem.free_width:
@@ -319,26 +336,7 @@ def improve(
             rectified=frame.meta.get("rectified") is True,
             from_data=start.from_data,
         )
-    nods = start.problem.nods
-    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
-    mode, nod_pixels = _nod_mode(window, model, recipe, nods)
-    profiles = model.profiles
-    # the revised variance stays; only the nod mask moves with the trace
-    weight = np.where(window.weight > 0, np.where(layers.weight > 0, layers.weight, window.weight), 0.0)
-    if mode == "mask":
-        weight = weight * ~nod_pixels
-        profiles = profiles[:, : len(model.centre)]
-    clear = _clear(window, model, nods)
-    kept = weight * ~layers.rejected.pixels
-    background = _background(window, kept, profiles, model, clear, recipe)
-    noise = _pixel_noise(window.data - background.image, kept, clear)
-    rejected = _reject(frame, window, weight, profiles, model, choice, background, noise, recipe)
-    kept = weight * ~rejected.pixels
-    if (rejected.pixels != layers.rejected.pixels).any():
-        background = _background(window, kept, profiles, model, clear, recipe)
-    return choice, Layers(
-        profiles, model.centre, model.fwhm, background, rejected, weight, kept, clear, mode, noise, layers.slope
-    )
+    return choice, clean(frame, window, variance, start, choice, recipe, layers)
 
 
 def _second_bins(window: Window, layers: Layers) -> Binned:

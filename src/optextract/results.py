@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -97,8 +98,8 @@ class KernelSlice:
         Number of columns that took part.
     centres : tuple of float
         Cross-dispersion position of each source at the slice's centre column.
-    candidates : tuple of Candidate
-        Profiles that were compared, best first.
+    compare : callable
+        Makes `candidates`: three more fits, which an extraction that nobody looks at need not wait for.
     """
 
     rows: FloatArray
@@ -110,7 +111,12 @@ class KernelSlice:
     columns: tuple[int, int]
     n_columns: int
     centres: tuple[float, ...]
-    candidates: tuple[Candidate, ...] = ()
+    compare: Callable[[], tuple[Candidate, ...]] = tuple
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Profiles fitted to the slice for comparison, best first; made when first asked for."""
+        return self.compare()
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,7 +169,8 @@ class _State:
     hessian: FloatArray
     amplitude: FloatArray
     amplitude_error: FloatArray
-    local: FloatArray
+    column_gradient: FloatArray
+    column_curvature: FloatArray
 
 
 class _Fitter:
@@ -182,9 +183,22 @@ class _Fitter:
         x = start.mapped(self.column)
         self.centre_basis = legvander(x, len(start.centre) - 1)
         self.width_basis = legvander(x, start.log_fwhm.shape[1] - 1)
-        self.square = float(np.einsum("xy,xy,xy->", self.data, self.data, self.weight))
+        self.given = 0.0 if start.given is None else np.interp(self.column, np.arange(len(start.given)), start.given)
         self.n_width = start.log_fwhm.shape[0]
+        self.n_source = len(start.offsets) + 1
         self.sizes = (len(start.centre), start.log_fwhm.size, len(start.offsets), int(problem.index_shape is not None))
+        self.places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(self.n_source)]
+        self.source_of = np.array([source for source, _ in self.places])
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Basis value of each parameter in each bin, and the derivative field that it multiplies."""
+        n_each = self.width_basis.shape[1]
+        constant = np.ones((len(self.column), self.sizes[2] + self.sizes[3]))
+        self.basis = np.concatenate([self.centre_basis, *[self.width_basis] * self.n_width, constant], axis=1)
+        tail = range(1 + self.n_width, 1 + self.n_width + self.sizes[2] + self.sizes[3])
+        widths = np.repeat(np.arange(1, 1 + self.n_width), n_each)
+        self.field_of = np.concatenate([np.zeros(self.sizes[0], dtype=int), widths, np.array(tail, dtype=int)])
 
     def pack(self, geometry: Geometry, index: float) -> FloatArray:
         tail = [index] if self.sizes[3] else []
@@ -213,57 +227,62 @@ class _Fitter:
         out = vector.copy()
         n_centre, n_width, n_offset, n_index = self.sizes
         if self.start.given is None:
-            out[0] = np.clip(out[0], *self.problem.centre_bounds)
+            out[0] = min(max(out[0], self.problem.centre_bounds[0]), self.problem.centre_bounds[1])
         low, high = np.log(self.problem.fwhm_bounds[0]), np.log(self.problem.fwhm_bounds[1])
         width = out[n_centre : n_centre + n_width].reshape(self.start.log_fwhm.shape)
-        width[:, 0] = np.clip(width[:, 0], low, high)
-        # the extremes over the frame must stay within bounds too: shrink the variation where they do not
-        room = np.minimum(width[:, 0] - low, high - width[:, 0])
-        swing = np.abs(width[:, 1:]).sum(axis=1)
-        factor = np.where(swing > room, np.maximum(room, 0.0) / np.where(swing > 0, swing, 1.0), 1.0)
-        width[:, 1:] *= factor[:, None]
-        out[n_centre : n_centre + n_width] = width.ravel()
+        for each in width:
+            each[0] = min(max(each[0], low), high)
+            # the extremes over the frame must stay within bounds too: shrink the variation where they do not
+            room = max(min(each[0] - low, high - each[0]), 0.0)
+            swing = np.abs(each[1:]).sum()
+            if swing > room:
+                each[1:] *= room / swing
         if n_index:
-            out[-1] = np.clip(out[-1], *self.problem.index_bounds)
+            out[-1] = min(max(out[-1], self.problem.index_bounds[0]), self.problem.index_bounds[1])
         return out
 
+    def positions(self, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Centre and FWHM of each source in each bin, shapes (n_source, n_bin)."""
+        n_centre, n_width, n_offset, _ = self.sizes
+        first = self.centre_basis @ vector[:n_centre] + self.given
+        offsets = np.concatenate([[0.0], vector[n_centre + n_width : n_centre + n_width + n_offset]])
+        width = vector[n_centre : n_centre + n_width].reshape(self.start.log_fwhm.shape)
+        fwhm = np.exp(width @ self.width_basis.T)
+        centre = first + offsets[:, None]
+        return centre, np.broadcast_to(fwhm, centre.shape)
+
     def state(self, vector: FloatArray) -> _State:
-        problem = self.problem
-        geometry, shape = self.unpack(vector)
-        centre, fwhm = evaluate(geometry, self.column)
-        n_source, n_column = centre.shape
-        places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(n_source)]
-        n_profile = len(places)
-        n_term = n_profile + len(problem.background)
-        terms = np.empty((n_column, n_term, self.n_cross))
-        shifts = np.empty((n_column, n_profile, self.n_cross))
+        shape = self.problem.shape
+        if self.sizes[3] and self.problem.index_shape is not None:
+            shape = self.problem.index_shape(float(vector[-1]))
+        centre, fwhm = self.positions(vector)
+        n_profile = len(self.places)
+        n_term = n_profile + len(self.problem.background)
+        terms = np.empty((len(self.column), n_term, self.n_cross))
+        shifts = np.empty((len(self.column), n_profile, self.n_cross))
         widths = np.empty_like(shifts)
-        for slot, (source, offset) in enumerate(places):
+        for slot, (source, offset) in enumerate(self.places):
             terms[:, slot], shifts[:, slot], widths[:, slot] = shape.derivatives(
                 self.n_cross, centre[source] + offset, fwhm[source]
             )
-        terms[:, n_profile:] = problem.background
+        terms[:, n_profile:] = self.problem.background
         weighted = terms * self.weight[:, None, :]
-        matrix = weighted @ terms.transpose(0, 2, 1)
-        vector_rhs = (weighted @ self.data[:, :, None])[:, :, 0]
-        inverse, _ = invert_normal(matrix)
-        linear = np.einsum("xts,xs->xt", inverse, vector_rhs)
-        residual = self.data - np.einsum("xty,xt->xy", terms, linear)
+        inverse, _ = invert_normal(weighted @ terms.transpose(0, 2, 1))
+        linear = (inverse @ (weighted @ self.data[:, :, None]))[:, :, 0]
+        residual = self.data - (linear[:, None, :] @ terms)[:, 0]
         amplitude = linear[:, :n_profile]
-        fields = self._fields(shape, amplitude, shifts, widths, places, centre, fwhm)
+        fields = self._fields(shape, amplitude, shifts, widths, centre, fwhm)
         weighted_fields = fields * self.weight[:, None, :]
         gradient = (weighted_fields @ residual[:, :, None])[:, :, 0]
         cross = weighted_fields @ terms.transpose(0, 2, 1)
         curvature = weighted_fields @ fields.transpose(0, 2, 1) - cross @ inverse @ cross.transpose(0, 2, 1)
-        bases = self._bases()
-        total = np.concatenate([b.T @ gradient[:, q] for q, b in enumerate(bases)])
-        hessian = np.block(
-            [[bq.T @ (curvature[:, q, p][:, None] * bp) for p, bp in enumerate(bases)] for q, bq in enumerate(bases)]
-        )
+        total = np.einsum("xp,xp->p", self.basis, gradient[:, self.field_of])
+        spread = curvature[:, self.field_of][:, :, self.field_of]
+        hessian = np.einsum("xp,xpq,xq->pq", self.basis, spread, self.basis)
         chi2 = float(np.einsum("xy,xy,xy->", residual, residual, self.weight))
         chi2, total, hessian = self._priors(vector, chi2, total, hessian)
-        error = np.sqrt(np.einsum("xtt->xt", inverse)[:, :n_source])
-        return _State(chi2, total, hessian, amplitude[:, :n_source], error, self._local(gradient, curvature))
+        error = np.sqrt(np.einsum("xtt->xt", inverse)[:, : self.n_source])
+        return _State(chi2, total, hessian, amplitude[:, : self.n_source], error, gradient, curvature)
 
     def _fields(
         self,
@@ -271,49 +290,31 @@ class _Fitter:
         amplitude: FloatArray,
         shifts: FloatArray,
         widths: FloatArray,
-        places: list[tuple[int, float]],
         centre: FloatArray,
         fwhm: FloatArray,
     ) -> FloatArray:
         """Derivatives of the model: shift, width (common or each), offsets, index; shape (n_column, n_field, n_cross)."""
         moved = amplitude[:, :, None] * shifts
         broadened = amplitude[:, :, None] * widths
-        source_of = np.array([source for source, _ in places])
         fields = [moved.sum(axis=1)]
         if self.n_width == 1:
             fields.append(broadened.sum(axis=1))
         else:
-            fields.extend(broadened[:, source_of == k].sum(axis=1) for k in range(self.n_width))
-        fields.extend(moved[:, source_of == k].sum(axis=1) for k in range(1, len(centre)))
+            fields.extend(broadened[:, self.source_of == k].sum(axis=1) for k in range(self.n_width))
+        fields.extend(moved[:, self.source_of == k].sum(axis=1) for k in range(1, self.n_source))
         if self.problem.index_shape is not None and shape.index is not None:
             step = 1e-3 * shape.index
+            # towards the inside of the bounds, where the family is defined
+            step = -step if shape.index + step > self.problem.index_bounds[1] else step
             other = self.problem.index_shape(shape.index + step)
             change = np.zeros_like(fields[0])
-            for slot, (source, offset) in enumerate(places):
+            for slot, (source, offset) in enumerate(self.places):
                 position = centre[source] + offset
                 before = shape.integrate(self.n_cross, position, fwhm[source])
                 after = other.integrate(self.n_cross, position, fwhm[source])
                 change += amplitude[:, slot, None] * (after - before) / step
             fields.append(change)
         return np.stack(fields, axis=1)
-
-    def _bases(self) -> list[FloatArray]:
-        constant = np.ones((len(self.column), 1))
-        return [
-            self.centre_basis,
-            *[self.width_basis] * self.n_width,
-            *[constant] * self.sizes[2],
-            *[constant] * self.sizes[3],
-        ]
-
-    def _local(self, gradient: FloatArray, curvature: FloatArray) -> FloatArray:
-        """Newton step of each bin by itself: what it says of its own shift and width."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shift_error = 1 / np.sqrt(curvature[:, 0, 0])
-            width_error = 1 / np.sqrt(curvature[:, 1, 1])
-            return np.stack(
-                [gradient[:, 0] * shift_error**2, shift_error, gradient[:, 1] * width_error**2, width_error], axis=1
-            )
 
     def _priors(
         self, vector: FloatArray, chi2: float, gradient: FloatArray, hessian: FloatArray
@@ -330,7 +331,15 @@ class _Fitter:
         return chi2, gradient, hessian
 
 
-def fit_geometry(binned: Binned, start: Geometry, problem: Problem, max_steps: int = 25, tolerance: float = 1e-6) -> Fit:
+def _local(gradient: FloatArray, curvature: FloatArray) -> FloatArray:
+    """Newton step of each bin by itself: what it says of its own shift and width."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift_error = 1 / np.sqrt(curvature[:, 0, 0])
+        width_error = 1 / np.sqrt(curvature[:, 1, 1])
+        return np.stack([gradient[:, 0] * shift_error**2, shift_error, gradient[:, 1] * width_error**2, width_error], axis=1)
+
+
+def fit_geometry(binned: Binned, start: Geometry, problem: Problem, max_steps: int = 25, tolerance: float = 1e-3) -> Fit:
     """Fit centre, width, offsets and index to binned columns.
 
     Parameters
@@ -344,7 +353,7 @@ def fit_geometry(binned: Binned, start: Geometry, problem: Problem, max_steps: i
     max_steps : int, optional
         Most Levenberg-Marquardt steps.
     tolerance : float, optional
-        Relative change of chi2, and change of chi2 itself, that ends the fit.
+        Change of chi2 that ends the fit: 0.001 moves no parameter by more than 0.03 of its error.
 
     Returns
     -------
@@ -376,11 +385,11 @@ def fit_geometry(binned: Binned, start: Geometry, problem: Problem, max_steps: i
         gained = state.chi2 - tried.chi2
         if gained >= 0:
             vector, state, damping = trial, tried, max(damping / 10, 1e-9)
-            if gained < tolerance * max(state.chi2, 1.0):
+            if gained < tolerance:
                 converged = True
                 break
         else:
-            if -gained < tolerance * max(state.chi2, 1.0):
+            if -gained < tolerance:
                 converged = True
                 break
             damping *= 10
@@ -399,7 +408,7 @@ def fit_geometry(binned: Binned, start: Geometry, problem: Problem, max_steps: i
         state.hessian[np.ix_(free, free)],
         state.amplitude,
         state.amplitude_error,
-        state.local,
+        _local(state.column_gradient, state.column_curvature),
         converged,
     )
 
