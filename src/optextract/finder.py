@@ -92,10 +92,10 @@ def detect(
     Detection
     """
     binned = _coarse(data, weight, lines)
-    level = _row_median(binned)
+    level = _row_median(binned)[:, None] + _gradient(binned)
     best: tuple[float, float, FloatArray, FloatArray] | None = None
     for fwhm in _WIDTHS:
-        if fwhm > 0.6 * data.shape[1] and fwhm > _WIDTHS[0]:
+        if fwhm > 0.25 * data.shape[1] and fwhm > _WIDTHS[0]:
             continue
         snr = _filtered(binned, level, fwhm)
         score = _row_score(snr, lines)
@@ -116,7 +116,9 @@ def detect(
     curved = False
     if may_curve and len(path) >= 8 and not lines:
         bent, bent_score = _follow(snr)
-        if bent_score > snr_total + 3.0 and np.ptp(bent) >= 1:
+        # a path may choose its rows, so noise alone scores high: as high as on the image turned negative
+        by_chance = _follow(-snr)[1]
+        if bent_score > max(snr_total + 3.0, 1.4 * by_chance, 2 * _LEAST_SNR) and np.ptp(bent) >= 1:
             path, snr_total, curved = bent, bent_score, True
     along = snr[np.arange(len(path)), path]
     row = path.astype(float)
@@ -142,19 +144,52 @@ def _row_median(binned: Binned) -> FloatArray:
     return np.where(count > 0, middle, 0.0)
 
 
+def _gradient(binned: Binned) -> FloatArray:
+    """Robust slope of all bins together along cross-dispersion, zero at the middle, shape (n_cross,)."""
+    seen = binned.weight > 0
+    count = seen.sum(axis=0)
+    above = np.where(seen, binned.data - _row_median(binned)[:, None], 0.0)
+    use = count > 0.3 * len(seen)
+    if use.sum() < 6:
+        return np.zeros(len(count))
+    row = np.arange(len(count)) - 0.5 * (len(count) - 1)
+    mean = above[:, use].sum(axis=0) / count[use]
+    weight = np.ones(use.sum())
+    slope = np.zeros(2)
+    for _ in range(12):  # Cauchy weights: the source itself must not tilt the line
+        slope = np.polyfit(row[use], mean, 1, w=np.sqrt(weight))
+        left = mean - np.polyval(slope, row[use])
+        scale = np.median(np.abs(left))
+        if scale == 0:
+            break
+        weight = 1.0 / (1.0 + (left / (2.0 * scale)) ** 2)
+    return slope[0] * row
+
+
+def _kernel(fwhm: float) -> FloatArray:
+    """Profile freed of its mean and slope over a window of two FWHM to each side: blind to background and gradient."""
+    half = max(2, int(np.ceil(2 * fwhm)))
+    profile = Gaussian().integrate(2 * half + 1, np.array([float(half)]), np.array([fwhm]))[0]
+    return profile - profile.mean()
+
+
 def _filtered(binned: Binned, level: FloatArray, fwhm: float) -> FloatArray:
     """S/N of a source of this width centred on each row of each bin."""
-    half = max(1, int(np.ceil(fwhm)))
-    kernel = Gaussian().integrate(2 * half + 1, np.array([float(half)]), np.array([fwhm]))[0]
-    values = np.where(binned.weight > 0, binned.data - level[:, None], 0.0)
+    kernel = _kernel(fwhm)
+    half = len(kernel) // 2
+    seen = binned.weight > 0
+    values = np.where(seen, binned.data - level, 0.0)
+    variance = np.where(seen, 1.0 / np.where(seen, binned.weight, 1.0), 0.0)
     top, bottom = np.zeros_like(values), np.zeros_like(values)
     n_cross = values.shape[1]
     for step, k in zip(range(-half, half + 1), kernel, strict=True):
+        if abs(step) >= n_cross:
+            continue
         source = slice(max(step, 0), n_cross + min(step, 0))
         target = slice(max(-step, 0), n_cross + min(-step, 0))
-        top[:, target] += k * (values * binned.weight)[:, source]
-        bottom[:, target] += k * k * binned.weight[:, source]
-    return np.where(bottom > 0, top / np.sqrt(np.where(bottom > 0, bottom, 1.0)), 0.0)
+        top[:, target] += k * values[:, source]
+        bottom[:, target] += k * k * variance[:, source]
+    return np.where((bottom > 0) & seen, top / np.sqrt(np.where(bottom > 0, bottom, 1.0)), 0.0)
 
 
 def _row_score(snr: FloatArray, lines: bool) -> FloatArray:

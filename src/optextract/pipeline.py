@@ -23,7 +23,7 @@ from .recipe import Input, Recipe, Region
 from .region import select
 from .reject import Rejected, reject
 from .solve import solve_columns
-from .trace import Geometry, evaluate
+from .trace import Geometry, evaluate, terms_of
 from .window import Window, cut
 
 __all__ = ["extract"]
@@ -193,6 +193,12 @@ def clean(
     rejected = Rejected(np.zeros_like(usable), np.zeros(len(usable), dtype=bool)) if before is None else before.rejected
     weight = usable * window.weight
     kept = weight * ~rejected.pixels
+    if before is None and recipe.rejection.mode is not False:
+        # a smooth background must not be fitted to cosmic rays: reject against a rough one first
+        rough = _rough_background(window, weight, model, choice, start, clear)
+        noise = _pixel_noise(window.data - rough, kept, clear)
+        rejected = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe)
+        kept = weight * ~rejected.pixels
     background = _background(window, kept, profiles, model, clear, recipe)
     slope, clipped = _slope(window, variance, profiles, background, kept, recipe)
     if slope > 0:
@@ -203,7 +209,7 @@ def clean(
             kept = weight * ~rejected.pixels
             background = _background(window, kept, profiles, model, clear, recipe)
     noise = _pixel_noise(window.data - background.image, kept, clear)
-    found = _reject(frame, window, weight, profiles, model, choice, background, noise, recipe)
+    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe)
     kept = weight * ~found.pixels
     if (found.pixels != rejected.pixels).any():
         background = _background(window, kept, profiles, model, clear, recipe)
@@ -241,7 +247,7 @@ def _reject(
     profiles: FloatArray,
     model: _Model,
     choice: Choice,
-    background: BackgroundFit,
+    background: FloatArray,
     noise: float,
     recipe: Recipe,
 ) -> Rejected:
@@ -249,7 +255,7 @@ def _reject(
     none = Rejected(np.zeros(weight.shape, dtype=bool), np.zeros(len(weight), dtype=bool))
     if settings.mode is False:
         return none
-    data = np.where(weight > 0, window.data - background.image, 0.0)
+    data = np.where(weight > 0, window.data - background, 0.0)
     n_source = len(model.centre)
     spare = None
     if settings.mode == "auto" and frame.meta.get("outliers_rejected") is True:
@@ -284,6 +290,26 @@ def _changes(window: Window, model: _Model, choice: Choice) -> FloatArray:
     profile, shift, width = shape.derivatives(window.n_cross, centre, fwhm)
     wider = shape.integrate(window.n_cross, centre, 1.3 * fwhm) - profile
     return np.stack([shift, width, wider], axis=1)
+
+
+def _rough_background(
+    window: Window, weight: FloatArray, model: _Model, choice: Choice, start: Start, clear: NDArray[np.bool_]
+) -> FloatArray:
+    """Background of medians of 16 columns, plus what all source-free rows of a column share (a sky line)."""
+    edges = edges_uniform(window.n_disp, max(window.n_disp // 16, 1))
+    binned = median_bins(window.data, weight, edges)
+    basis = start.problem.background
+    centre, fwhm = evaluate(choice.fit.geometry, binned.column)
+    terms = terms_of(choice.fit.shape, centre, fwhm, start.problem.nods, basis, window.n_cross)
+    solution = solve_columns(binned.data, binned.weight, terms)
+    level = solution.coefficients[:, terms.shape[1] - len(basis) :] @ basis
+    image = np.repeat(level, np.diff(edges), axis=0)
+    use = clear & (weight > 0)
+    away = np.where(use, window.data - image, np.inf)
+    count = use.sum(axis=1)
+    ordered = np.sort(away, axis=1)
+    middle = ordered[np.arange(len(away)), np.maximum(count - 1, 0) // 2]
+    return image + np.where(count >= 5, middle, 0.0)[:, None]
 
 
 def _slope(

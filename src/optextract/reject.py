@@ -88,9 +88,52 @@ def reject(
         hit = pull[np.arange(len(active)), worst] > threshold
         active = active[hit]
         pixels[active, worst[hit]] = True
+    _reconsider(data, weight, profiles, pixels, n_source, threshold, floor, noise)
     restored = _restore(data, weight, profiles, changes, pixels, n_source, noise, threshold)
     pixels[restored] &= ~(np.abs(profiles[restored, :n_source]).max(axis=1) > _CORE)
     return Rejected(pixels, restored)
+
+
+def _reconsider(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    pixels: NDArray[np.bool_],
+    n_source: int,
+    threshold: float,
+    floor: float,
+    noise: float,
+) -> None:
+    """Look for a smaller explanation where two or more pixels of a core went (changes `pixels`, which is ours).
+
+    A hit that covers two core pixels outweighs the innocent ones, and leaving out one pixel at a time then removes those.
+    All runs of up to four neighbouring pixels are tried; the fewest pixels that make the column consistent win.
+    """
+    light = np.abs(profiles[:, :n_source]).max(axis=1)
+    reach = light > 0.003
+    for column in np.flatnonzero((pixels & reach).sum(axis=1) >= 2):
+        rows = np.flatnonzero(reach[column])
+        low, high = max(rows[0] - 1, 0), min(rows[-1] + 2, data.shape[1])
+        runs = [(a, a + n) for n in range(1, 5) for a in range(low, high - n + 1)]
+        tries = np.repeat(pixels[column][None, :], len(runs) + 1, axis=0)
+        tries[1:, low:high] = False
+        for k, (a, b) in enumerate(runs):
+            tries[k + 1, a:b] = True
+        near = slice(max(column - 5, 0), column + 6)
+        usual = solve_columns(data[near], weight[near] * ~pixels[near], profiles[near]).coefficients[:, :n_source]
+        level = np.maximum(np.median(usual, axis=0), 0.0)
+        model_error = floor * (profiles[column, :n_source] * level[:, None]).sum(axis=0)
+        with np.errstate(divide="ignore"):
+            variance = noise**2 / weight[column] + model_error**2
+        left = np.where(tries | (weight[column] == 0), 0.0, 1.0 / variance)
+        many = np.broadcast_to(data[column], left.shape)
+        terms = np.broadcast_to(profiles[column], (len(left), *profiles[column].shape))
+        solution = solve_columns(many, left, terms)
+        fraction = (profiles[column, 0] * (left > 0)).sum(axis=1)
+        removed = (tries & (weight[column] > 0)).sum(axis=1)
+        cost = solution.chi2 + 0.5 * threshold**2 * removed + np.where(fraction < 0.1, np.inf, 0.0)
+        if np.isfinite(cost).any():
+            pixels[column] = tries[int(cost.argmin())] & (weight[column] > 0)
 
 
 def _leave_one_out(
