@@ -56,7 +56,8 @@ def variances(flux: FloatArray, images: Mapping[str, FloatArray]) -> Variances:
             return None
         finite = np.isfinite(image) & seen
         if not finite.any() or not (image[finite] != 0).any():
-            notes.append(f"{name} is zero or not finite wherever there are data: not used.")
+            if name == "ERR":  # a component of zero is one that the pipeline did not compute
+                notes.append("ERR is zero or not finite wherever there are data: not used.")
             return None
         negative = finite & (image < 0)
         if negative.any():
@@ -69,8 +70,11 @@ def variances(flux: FloatArray, images: Mapping[str, FloatArray]) -> Variances:
     for name, key in (("VAR_POISSON", "poisson"), ("VAR_RNOISE", "rnoise"), ("VAR_FLAT", "flat")):
         part = usable(name)
         if part is not None:
-            # a component that is undefined in a pixel says nothing against the pixel's ERR
-            parts[key] = np.where(np.isfinite(part), part, 0.0) if error is not None else part
+            # JWST's ERR leaves out a component that is undefined in a pixel, so that the others still add up to it
+            undefined = seen & ~np.isfinite(part) & (np.isfinite(error) & (error > 0) if error is not None else False)
+            if undefined.any():
+                notes.append(f"{name} is not finite in {int(undefined.sum())} pixels that have an ERR: zero there.")
+            parts[key] = np.where(undefined, 0.0, part)
     if error is not None:
         with_parts = f", with components {', '.join(parts)}" if parts else ""
         return Variances(error**2, parts, bad, f"ERR squared{with_parts}", notes)

@@ -160,7 +160,7 @@ def _fill_primary(model: Any, frame_meta: Any, *, target: str) -> None:
     meta.resample.pixfrac, meta.resample.pixel_scale_ratio = 1.0, 1.0
     meta.resample.pointings = int(frame_meta.get("nod_count", 1))
     if "nod_count" in frame_meta:
-        meta.cal_step.back_sub = "COMPLETE"
+        meta.cal_step.bkg_subtract = "COMPLETE"
         meta.dither.nod_type = "3-SHUTTER-SLITLET"
         meta.dither.total_points = frame_meta["nod_count"]
 
