@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import optextract
+from optextract.cli.parser import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 FIND = ROOT / ".ci" / "find-python"
@@ -396,5 +400,18 @@ def test_the_readme_names_only_make_targets_that_exist() -> None:
         assert named <= set(phony[1].split())
 
 
-def code_blocks(page: Path) -> list[str]:
-    return re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def test_the_readme_s_commands_are_understood() -> None:
+    lines = "\n".join(code_blocks(ROOT / "README.md")).splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("optextract ")]
+    assert {words[1] for words in commands} == {"run", "init", "simulate", "app"}
+    for words in commands:
+        assert build_parser().parse_args(words[1:]).command == words[1]
+
+
+def test_the_readme_s_python_uses_public_names_only() -> None:
+    used = set(re.findall(r"\box\.(\w+)", "\n".join(code_blocks(ROOT / "README.md", "python"))))
+    assert {"read", "extract", "write", "Recipe"} <= used <= set(optextract.__all__)
+
+
+def code_blocks(page: Path, language: str = "sh") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
