@@ -1,0 +1,86 @@
+"""What each command does: a generator of lines for the terminal that returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from optextract.errors import OptextractError
+
+__all__ = ["COMMANDS", "Command"]
+
+_log = logging.getLogger(__name__)
+
+#: Yields lines, returns the exit code.
+Command = Callable[[argparse.Namespace], Generator[str, None, int]]
+
+
+def _app(args: argparse.Namespace) -> Generator[str, None, int]:
+    from optextract.panel.standalone import main
+
+    yield "Starting the app: the page opens in the browser, and closing it ends this command."
+    main(list(args.files))
+    return 0
+
+
+def _init(args: argparse.Namespace) -> Generator[str, None, int]:
+    from .template import recipe_template
+
+    text = recipe_template()
+    if args.path == "-":
+        yield text.rstrip("\n")
+        return 0
+    path = Path(args.path)
+    try:
+        with path.open("w" if args.overwrite else "x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise OptextractError(f"{path} exists; --overwrite replaces it") from error
+    yield f"{path}: every setting with its default and what it is for"
+    return 0
+
+
+def _info(args: argparse.Namespace) -> Generator[str, None, int]:
+    from optextract.io import info
+
+    code = 0
+    for path in args.files:
+        try:
+            yield str(info(path)).rstrip("\n")
+        except (OptextractError, OSError) as error:
+            _log.error("%s", error)
+            code = 1 if len(args.files) > 1 else 2
+    return code
+
+
+def _simulate(args: argparse.Namespace) -> Generator[str, None, int]:
+    from optextract.simulate import make_scene, write_s2d, write_truth
+
+    names = args.scene if args.scene else ["emission"]
+    path = Path(args.path)
+    if path.exists() and not args.overwrite:
+        raise OptextractError(f"{path} exists; --overwrite replaces it")
+    if args.truth is not None and Path(args.truth).exists() and not args.overwrite:
+        raise OptextractError(f"{args.truth} exists; --overwrite replaces it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scenes = [make_scene(name, args.seed + k, planned_sigma=0.1) for k, name in enumerate(names)]
+    write_s2d(scenes[0] if len(scenes) == 1 else scenes, path, wcsaxes=args.wcsaxes, overwrite=args.overwrite)
+    yield f"{path}: {', '.join(names)}, seed {args.seed}"
+    if args.truth is not None:
+        write_truth(scenes[0], args.truth)
+        yield f"{args.truth}: the true spectrum of {names[0]}"
+    return 0
+
+
+def _run(args: argparse.Namespace) -> Generator[str, None, int]:
+    from .run import run
+
+    return run(args)
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {"app": _app, "info": _info, "init": _init, "run": _run, "simulate": _simulate}
+)
