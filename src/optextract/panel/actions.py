@@ -1,0 +1,218 @@
+"""What the panel does with what it has found: results into the host, into files, beside other spectra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.table import QTable
+from jdaviz.core.events import SnackbarMessage
+from jdaviz.core.template_mixin import with_spinner
+
+from .. import io
+from ..errors import bad_value
+from ..report.compare import Comparison, compare
+from ..results import Extraction
+from . import deliver, words
+from .controls import TROUBLE
+from .part import Part
+from .source import KEY
+
+if TYPE_CHECKING:
+    from specutils import Spectrum, SpectrumList
+
+__all__ = ["Actions"]
+
+
+class Actions(Part):
+    """Part of the panel that acts; each action is one method for the notebook and for the button."""
+
+    _extractions: dict[str, Extraction]
+    _rows: list[dict[str, Any]]
+    _result: Extraction | None
+
+    @property
+    def _origin(self) -> tuple[str | None, Any]:
+        """Path and slit of the selected dataset, None where it did not come from a file."""
+        item = self.dataset.selected_dc_item if self.dataset_selected else None
+        origin = {} if item is None else item.meta.get(KEY, {})
+        return origin.get("path"), origin.get("slit")
+
+    def as_python(self) -> str:
+        """Return the present extraction as Python code."""
+        return words.as_python(self.recipe, *self._origin)
+
+    def as_command(self) -> str:
+        """Return the present extraction as a command; it needs the exported recipe."""
+        return words.as_command(self.recipe_path, *self._origin)
+
+    # ------------------------------------------------------------------------------------------------ extraction
+
+    @with_spinner()
+    def extract(self, add_data: bool = True) -> Spectrum | SpectrumList:
+        """Extract with the present settings.
+
+        Parameters
+        ----------
+        add_data : bool, optional
+            Add the spectrum, or one for each source, to the data collection and to a 1D viewer.
+
+        Returns
+        -------
+        Spectrum or SpectrumList
+            One spectrum; a list where there are several sources.
+
+        Raises
+        ------
+        OptextractError
+            If there is no data, or the settings and the data do not fit.
+        """
+        from specutils import SpectrumList
+
+        result = self._compute()
+        if add_data:
+            label = self.results_label
+            for source, name in enumerate(deliver.add_spectra(self, result, label)):
+                self._extractions[name] = result
+                self._add_row(deliver.table_row(name, result, source))
+        spectra = [result.to_spectrum(source) for source in range(result.n_source)]
+        return spectra[0] if len(spectra) == 1 else SpectrumList(spectra)
+
+    def __call__(self, add_data: bool = True) -> Spectrum | SpectrumList:
+        """Extract, as the host calls it."""
+        return self.extract(add_data=add_data)
+
+    def add_images(self, *names: str) -> list[str]:
+        """Add model, background and residual images (or those named) to the data collection.
+
+        Returns
+        -------
+        list of str
+            Labels of the entries.
+        """
+        wanted = names if names else deliver.IMAGES
+        for name in wanted:
+            if name not in deliver.IMAGES:
+                raise bad_value("name", "add_images", f"one of {', '.join(deliver.IMAGES)}", name)
+        result = self._compute()
+        return deliver.add_images(self, self._frame, result, wanted, self.dataset_selected)
+
+    def save(self, path: str | Path, overwrite: bool = False) -> None:
+        """Write the present extraction: x1d FITS, ECSV or ASDF, by the ending of the name."""
+        io.write(self._compute(), Path(path).expanduser(), overwrite=overwrite)
+
+    @property
+    def extractions(self) -> dict[str, Extraction]:
+        """What has been extracted, by the label of its spectrum."""
+        return dict(self._extractions)
+
+    @property
+    def results(self) -> QTable:
+        """What has been extracted, a line each."""
+        table = self.table.export_table() if self._rows else None
+        return QTable() if table is None else table
+
+    def export_table(self, filename: str | Path | None = None, overwrite: bool = False) -> QTable:
+        """Return the table of results, and write it where a file is named."""
+        if filename is not None:
+            self.results.write(str(filename), overwrite=overwrite)
+        return self.results
+
+    def _add_row(self, row: dict[str, Any]) -> None:
+        rows = [old for old in self._rows if old["label"] != row["label"]] + [row]
+        self._rows = rows
+        self.table._clear_table()
+        for line in rows:
+            self.table.add_item(line)
+        self.has_results = True
+
+    # ------------------------------------------------------------------------------------------------ comparison
+
+    def compare_with(self, path: str | Path | None) -> None:
+        """Compare with a spectrum from a file, such as the pipeline's x1d; None for none."""
+        self._x1d = None if path is None else (Path(path).name, io.read_x1d(Path(path).expanduser()))
+        self.compare_selected = "None"
+        self._update()
+
+    def _compared(self) -> list[Comparison]:
+        """The other spectra on the columns of the result."""
+        found: list[Comparison] = []
+        if self._result is None:
+            return found
+        if self.compare_selected not in ("", "None"):
+            spectrum = self.compare.selected_dc_item.get_object()
+            uncertainty = None if spectrum.uncertainty is None else spectrum.uncertainty.quantity
+            other = {"wavelength": spectrum.spectral_axis, "flux": spectrum.flux, "uncertainty": uncertainty}
+            found.append(compare(self._result, other, label=self.compare_selected))
+        if self._x1d is not None:
+            label, other = self._x1d
+            found.append(compare(self._result, other, label=label))
+        return found
+
+    def _others(self) -> dict[str, tuple[Any, Any]]:
+        """Spectra for the ratio: the matched boxcar and those chosen, each of shape (n_disp,)."""
+        if self._result is None or self.open_step != "compare":
+            return {}
+        box = self._result.boxcar
+        others = {"matched boxcar": (np.atleast_2d(box.flux)[0], np.atleast_2d(box.uncertainty)[0])}
+        for found in self._comparisons():
+            others[found.label] = (found.flux, found.uncertainty)
+        return others
+
+    def _comparisons(self) -> list[Comparison]:
+        try:
+            return self._compared()
+        except TROUBLE as error:
+            self.err_msg = str(error)
+            return []
+
+    # ------------------------------------------------------------------------------------------------ buttons
+
+    def _press(self, action: Any, done: str = "") -> None:
+        """Do what a button says; a failure is told in the panel and by the host."""
+        try:
+            action()
+        except TROUBLE as error:
+            self.err_msg = str(error)
+            self._app.hub.broadcast(
+                SnackbarMessage(f"Optimal Extraction: {error}", color="error", sender=self, traceback=error)
+            )
+        else:
+            self.err_msg = ""
+            if done:
+                self._app.hub.broadcast(SnackbarMessage(f"Optimal Extraction: {done}", color="success", sender=self))
+
+    def vue_extract(self, _: Any = None) -> None:
+        """Extract and add the result."""
+        self._press(self.extract)
+
+    def vue_add_images(self, _: Any = None) -> None:
+        """Add model, background and residual."""
+        self._press(self.add_images, "model, background and residual are in the data collection")
+
+    def vue_save(self, _: Any = None) -> None:
+        """Write the result to the file that is named in the panel."""
+        self._press(lambda: self.save(self.save_path), f"{self.save_path} written")
+
+    def vue_export_recipe(self, _: Any = None) -> None:
+        """Write the recipe to the file that is named in the panel."""
+        self._press(
+            lambda: self.export_recipe(self.recipe_path), f"recipe written to {Path(self.recipe_path).resolve()}"
+        )
+
+    def vue_import_recipe(self, _: Any = None) -> None:
+        """Read the recipe from the file that is named in the panel."""
+        self._press(lambda: self.import_recipe(self.recipe_path), f"recipe read from {self.recipe_path}")
+
+    def vue_compare_file(self, _: Any = None) -> None:
+        """Compare with the file that is named in the panel."""
+        self._press(lambda: self.compare_with(self.x1d_path if self.x1d_path.strip() else None))
+
+    def vue_next_slit(self, _: Any = None) -> None:
+        """Go to the next slit."""
+        self._press(self.next_slit)
+
+    def vue_previous_slit(self, _: Any = None) -> None:
+        """Go to the previous slit."""
+        self._press(self.previous_slit)

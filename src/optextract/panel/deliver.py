@@ -1,0 +1,117 @@
+"""From an extraction to the host's data collection, viewers and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+
+from ..frame import Frame
+from ..results import Extraction, Flag
+from . import words
+from .source import column_wavelength
+from .views import holds
+
+__all__ = ["IMAGES", "add_images", "add_spectra", "choose_viewer", "table_row"]
+
+#: 2D results that can be added to the data collection.
+IMAGES = ("model", "background", "residual")
+
+
+def choose_viewer(plugin: Any, result: Extraction) -> None:
+    """Select the 1D viewer for the result: the one chosen, else one that can hold its units, else a new one.
+
+    The host's default is no viewer in the generalised app, where the result would be invisible, and in Specviz2d the
+    only one, whatever its units: a spectrum in um beside one in pixels is drawn off the screen.
+    """
+    component = plugin.add_results.viewer
+    if component.create_new.selected or plugin.results_label_overwrite:
+        return
+    viewers = {label: plugin._app.get_viewer(label) for label in component.choices if label != "None"}
+    chosen = viewers.get(component.selected)
+    if chosen is not None and holds(chosen, result):
+        return
+    fitting = [label for label, viewer in viewers.items() if holds(viewer, result)]
+    if fitting:
+        component.selected = fitting[0]
+    elif component.create_new.choices:
+        component.create_new.selected = "1D Spectrum"
+
+
+def add_spectra(plugin: Any, result: Extraction, label: str) -> list[str]:
+    """Add one entry a source to the data collection, and show it.
+
+    Returns
+    -------
+    list of str
+        Labels of the entries.
+    """
+    choose_viewer(plugin, result)
+    labels = []
+    for source in range(result.n_source):
+        name = label if result.n_source == 1 else f"{label} {result_name(result, source)}"
+        spectrum = result.to_spectrum(source)
+        area = result.meta.get("pixel_area_sr")
+        if area is not None:
+            spectrum.meta["_pixel_scale_factor"] = float(
+                area
+            )  # where the host looks for it, to convert to MJy/sr and back
+        if result.n_source > 1:
+            choose_viewer(plugin, result)
+        plugin.add_results.add_results_from_plugin(spectrum, label=name, replace=False, format="1D Spectrum")
+        labels.append(name)
+    return labels
+
+
+def result_name(result: Extraction, source: int) -> str:
+    """Name of a source: the recipe's, or its number."""
+    items = result.recipe.sources.items
+    named = items[source].name if source < len(items) else None
+    return named if named is not None else f"source {source + 1}"
+
+
+def add_images(plugin: Any, frame: Frame, result: Extraction, names: tuple[str, ...], label: str) -> list[str]:
+    """Add 2D results to the data collection, as the host holds 2D spectra.
+
+    Returns
+    -------
+    list of str
+        Labels of the entries.
+    """
+    from specutils import Spectrum
+
+    axis = column_wavelength(frame)
+    labels = []
+    for name in names:
+        values = np.where(np.isfinite(getattr(result, name)), getattr(result, name), np.nan)
+        spectrum = Spectrum(
+            flux=u.Quantity(values, frame.unit),
+            spectral_axis=np.arange(frame.n_disp) * u.pix if axis is None else axis,
+            meta={"plugin": plugin._plugin_name, "optextract_image": name},
+        )
+        plugin._app._jdaviz_helper.load(
+            spectrum, loader="object", format="2D Spectrum", data_label=f"{label} {name}", auto_extract=False,
+            viewer=[], ignore_invalid_kwargs=True,
+        )  # fmt: skip
+        labels.append(f"{label} {name}")
+    return labels
+
+
+def table_row(label: str, result: Extraction, source: int) -> dict[str, Any]:
+    """Return the line of the results table for one spectrum."""
+    flux = result.flux[source]
+    good = np.isfinite(flux)
+    flags = int(np.bitwise_or.reduce(result.flags[source])) if result.flags.size else 0
+    gain = words.figure(result, "gain")
+    return {
+        "label": label,
+        "median flux": u.Quantity(float(np.median(flux[good])) if good.any() else np.nan, result.unit),
+        "S/N": words.signal_to_noise(result, source),
+        "gain": np.nan if gain is None else gain,
+        "good columns": int(good.sum()),
+        "row": float(result.kernel.centres[source]),
+        "FWHM": float(np.nanmedian(result.fwhm[source])) if np.isfinite(result.fwhm[source]).any() else np.nan,
+        "trace rms": result.trace.rms,
+        "flags": ", ".join(Flag.words(flags)),
+    }

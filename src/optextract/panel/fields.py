@@ -1,0 +1,360 @@
+"""The form of the panel: which fields of the recipe stand in which step, and how text becomes a value.
+
+The recipe is the only place that holds settings; this module says how each is shown. Nothing here knows the host.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+
+from ..errors import RecipeError
+from ..recipe import FileRef, Recipe, Source
+
+__all__ = ["STEPS", "Step", "form", "parameter", "parse", "source_rows"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the panel, in the order of thought.
+
+    Attributes
+    ----------
+    key, title : str
+        Its name in the API, and on the screen.
+    fields : tuple of str
+        Fields of the recipe, ``section.field``, that are shown at once.
+    more : tuple of str
+        Fields that are shown when asked for.
+    """
+
+    key: str
+    title: str
+    fields: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+
+STEPS = (
+    Step("source", "Source", ("input.unit",), ("input.pixel_area_sr", "input.mapping", "input.dq_bits")),
+    Step("region", "Region", ("region.cross", "region.disp")),
+    Step(
+        "kernel",
+        "Kernel",
+        ("kernel.disp", "sources.number", "profile.kind"),
+        (
+            "kernel.combine", "profile.fwhm", "profile.index", "profile.empirical", "profile.model", "profile.template",
+            "sources.find", "sources.shape", "sources.planned", "sources.planned_sigma",
+        ),
+    ),
+    Step(
+        "background",
+        "Background",
+        ("background.degree", "background.along", "nods.mode"),
+        ("background.along_degree", "background.rows", "nods.offsets", "nods.depths"),
+    ),
+    Step(
+        "trace",
+        "Trace & width",
+        ("trace.degree", "trace.fwhm_degree"),
+        ("trace.bins", "trace.given", "trace.shift"),
+    ),
+    Step(
+        "noise",
+        "Noise & rejection",
+        ("noise.variance", "rejection.mode", "rejection.threshold"),
+        (
+            "noise.scale", "noise.nod_term", "noise.revise", "noise.weight_scale", "noise.gain", "noise.read_noise",
+            "rejection.floor", "rejection.grow",
+        ),
+    ),
+    Step("extract", "Extract", (), ("flux.window", "flux.min_profile", "flux.boxcar_width")),
+    Step("compare", "Compare"),
+)  # fmt: skip
+
+#: What the person at the screen reads; any other field is its own name.
+LABELS = {
+    "region.cross": "Rows", "region.disp": "Columns", "kernel.disp": "Columns of the slice",
+    "kernel.combine": "Coadd by", "sources.number": "Number of sources", "profile.kind": "Profile",
+    "profile.fwhm": "FWHM (pixel)", "profile.index": "Moffat index, or Voigt fraction",
+    "profile.empirical": "Correct the profile from the data", "profile.model": "Your model (module:attr)",
+    "profile.template": "PSF file", "sources.find": "Find sources by", "sources.shape": "FWHM of several sources",
+    "sources.planned": "Use the planned position", "sources.planned_sigma": "its width (pixel)",
+    "background.degree": "Degree", "background.along": "Along dispersion", "background.along_degree": "its degree",
+    "background.rows": "Background rows, such as [[2, 8], [30, 38]]", "nods.mode": "Negative nod traces",
+    "nods.offsets": "Nod offsets (pixel), such as [-5.1, 5.1]", "nods.depths": "Nod depths, such as [-0.33, -0.5]",
+    "trace.degree": "Degree of the centre", "trace.fwhm_degree": "Degree of the width",
+    "trace.bins": "Bins along dispersion", "trace.given": "Given trace (file)", "trace.shift": "Let it move to fit",
+    "noise.variance": "Variance from", "noise.scale": "Factor on all errors",
+    "noise.nod_term": "Add the noise of nod subtraction", "noise.revise": "Poisson variance from the model",
+    "noise.weight_scale": "Pixel scale ratio of WHT", "noise.gain": "Gain (electron per unit)",
+    "noise.read_noise": "Read noise (electron)", "rejection.mode": "Reject outliers",
+    "rejection.threshold": "Threshold (sigma)", "rejection.floor": "Model error floor (fraction)",
+    "rejection.grow": "Neighbours rejected too", "flux.window": "Flux refers to",
+    "flux.min_profile": "Least good profile fraction", "flux.boxcar_width": "Boxcar width (pixel)",
+    "input.unit": "Unit of the pixels", "input.mapping": "Layout, such as {flux: 1, variance: 2}",
+    "input.dq_bits": "Bad DQ bits, such as [DO_NOT_USE]", "input.pixel_area_sr": "Pixel area (sr)",
+}  # fmt: skip
+
+
+def _options(annotation: Any) -> list[Any]:
+    """Members of a union, Annotated taken off."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [option for part in get_args(annotation) for option in _options(part)]
+    return [annotation]
+
+
+def _field(name: str) -> Any:
+    section, _, key = name.partition(".")
+    return Recipe.model_fields[section].annotation.model_fields[key]  # type: ignore[union-attr]
+
+
+def kind_of(name: str) -> tuple[str, list[str]]:
+    """Return how a field is shown (choice, switch, range, parameter, text) and its choices."""
+    options = [option for option in _options(_field(name).annotation) if option is not type(None)]
+    words = [str(word) for option in options if get_origin(option) is Literal for word in get_args(option)]
+    others = [option for option in options if get_origin(option) is not Literal]
+    if any(
+        isinstance(option, type) and issubclass(option, BaseModel) and "bounds" in option.model_fields
+        for option in others
+    ):
+        return "parameter", []
+    if not others:
+        return "choice", words
+    if others == [bool]:
+        return ("choice", [*words, "on", "off"]) if words else ("switch", [])
+    if name in ("region.cross", "region.disp", "kernel.disp"):
+        return "range", []
+    return "text", words
+
+
+def shown(value: Any) -> Any:
+    """Return a value of the recipe as the form shows it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, FileRef):
+        return value.path
+    if isinstance(value, BaseModel):
+        return yaml.safe_dump(value.model_dump(exclude_defaults=True), default_flow_style=True, width=10_000).strip()
+    if isinstance(value, tuple):
+        return yaml.safe_dump(_lists(value), default_flow_style=True, width=10_000).strip()
+    if isinstance(value, float):
+        return f"{value:.6g}" if float(f"{value:.6g}") == value else repr(value)
+    return str(value)
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _number(value: Any) -> Any:
+    return "" if value is None else shown(float(value))
+
+
+def parse(name: str, value: Any) -> Any:
+    """Turn what the form sends into a value for the recipe; the recipe itself checks it.
+
+    Parameters
+    ----------
+    name : str
+        ``section.field``.
+    value : object
+        Text, a bool, a pair of texts for a range, a mapping of value, fixed, lower and upper for a parameter.
+
+    Returns
+    -------
+    object
+        The value to hand to `Recipe.updated`.
+
+    Raises
+    ------
+    RecipeError
+        If the text cannot be understood, naming the field.
+    """
+    kind, words = kind_of(name)
+    if kind == "switch" or not isinstance(value, str | list | tuple | dict):
+        return value
+    if kind == "choice":
+        return {"on": True, "off": False}.get(str(value), value) if "on" in words else value
+    if kind == "range":
+        ends = [_scalar(name, end) for end in value] if not isinstance(value, str) else _scalar(name, value)
+        if not ends or all(end is None for end in ends):
+            return None
+        if any(end is None for end in ends):
+            raise RecipeError(
+                f"The {name!r} parameter of the recipe must be two numbers or none. Got {value!r} instead."
+            )
+        return tuple(ends)
+    if kind == "parameter" and isinstance(value, Mapping):
+        return parameter(name, value)
+    found = _scalar(name, value)
+    if name in ("trace.given", "profile.template") and isinstance(found, str):
+        return {"path": found}
+    if found is None and _field(name).default is not None and type(None) not in _options(_field(name).annotation):
+        return _field(name).default
+    return found
+
+
+def parameter(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn texts for value, lower and upper, and a bool for fixed, into a `Parameter`'s fields.
+
+    Raises
+    ------
+    RecipeError
+        If only one bound is given.
+    """
+    given = {
+        key: _scalar(name, value[key]) if isinstance(value.get(key), str) else value.get(key)
+        for key in ("value", "lower", "upper")
+    }
+    lower, upper = given["lower"], given["upper"]
+    if (lower is None) != (upper is None):
+        raise RecipeError(f"The bounds of {name!r} must be two numbers or none. Got {(lower, upper)!r} instead.")
+    return {
+        "value": given["value"],
+        "fixed": bool(value.get("fixed")) and given["value"] is not None,
+        "bounds": None if lower is None else (lower, upper),
+    }
+
+
+def source_rows(recipe: Recipe, centres: list[float]) -> list[dict[str, Any]]:
+    """Return one line for each source: what is asked for, and where it was found."""
+    rows = []
+    for number in range(max(len(recipe.sources.items), len(centres))):
+        item = recipe.sources.items[number] if number < len(recipe.sources.items) else Source()
+        lower, upper = ("", "") if item.centre.bounds is None else map(_number, item.centre.bounds)
+        rows.append(
+            {
+                "name": "" if item.name is None else item.name,
+                "found": f"{centres[number]:.2f}" if number < len(centres) else "",
+                "value": _number(item.centre.value),
+                "fixed": item.centre.fixed,
+                "lower": lower,
+                "upper": upper,
+            }
+        )
+    return rows
+
+
+def _scalar(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        found = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"The {name!r} parameter of the recipe cannot be understood: {value!r}.") from error
+    if isinstance(found, str):
+        try:
+            return float(found)  # YAML 1.1 reads 1e-13 as text
+        except ValueError:
+            return found
+    return found
+
+
+def get(recipe: Recipe, name: str) -> Any:
+    """Return the value of a field, ``section.field``."""
+    section, _, key = name.partition(".")
+    return getattr(getattr(recipe, section), key)
+
+
+def control(
+    name: str, recipe: Recipe, resolved: Recipe | None, errors: Mapping[str, tuple[Any, str]]
+) -> dict[str, Any]:
+    """Return everything that the template needs to show one field.
+
+    Parameters
+    ----------
+    name : str
+        ``section.field``.
+    recipe, resolved : Recipe
+        What was asked for, and what was chosen.
+    errors : mapping of str to (value, message)
+        Values that were refused, and why.
+    """
+    field = _field(name)
+    kind, words = kind_of(name)
+    value = get(recipe, name)
+    entry = {
+        "name": name,
+        "kind": kind,
+        "label": LABELS.get(name, name),
+        "hint": _sentence(str(field.description)),
+        "choices": words,
+        "changed": value != field.default,
+        "error": "",
+    }
+    if kind == "range":
+        entry["value"] = ["", ""] if value is None else [_number(end) for end in value]
+    elif kind == "parameter":
+        lower, upper = ("", "") if value.bounds is None else map(_number, value.bounds)
+        entry["value"] = {"value": _number(value.value), "fixed": value.fixed, "lower": lower, "upper": upper}
+    elif kind == "choice" and isinstance(value, bool):
+        entry["value"] = "on" if value else "off"
+    else:
+        entry["value"] = shown(value)
+    chosen = None if resolved is None else get(resolved, name)
+    if chosen is not None and chosen != value and (value == "auto" or value is None):
+        entry["hint"] = f"chosen: {_chosen(chosen)} ({entry['hint']})"
+    if name in errors:
+        refused, message = errors[name]
+        entry["error"] = message
+        if kind == "range" and isinstance(refused, list | tuple):
+            entry["value"] = list(refused)
+        elif kind == "text":
+            entry["value"] = str(refused)
+    entry["api"] = f"plg.set({name!r}, {_python(value)})"
+    return entry
+
+
+def _chosen(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple) and value and all(isinstance(item, float | int) for item in value):
+        return ", ".join(f"{item:.4g}" for item in value)
+    return str(shown(value))
+
+
+def _python(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return repr(value.model_dump(exclude_defaults=True))
+    return repr(value)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def form(
+    recipe: Recipe,
+    resolved: Recipe | None,
+    summaries: Mapping[str, str],
+    errors: Mapping[str, tuple[Any, str]],
+    open_step: str = "",
+) -> list[dict[str, Any]]:
+    """Return the whole form: for each step its title, the line that states what it holds, and its controls.
+
+    The controls of the steps that are closed are left out: they are not on the screen.
+    """
+    entries = []
+    for step in STEPS:
+        entry: dict[str, Any] = {
+            "key": step.key,
+            "title": step.title,
+            "summary": summaries.get(step.key, ""),
+            "fields": [],
+            "more": [],
+        }
+        entry["wrong"] = any(name in errors for name in (*step.fields, *step.more))
+        if step.key == open_step:
+            entry["fields"] = [control(name, recipe, resolved, errors) for name in step.fields]
+            entry["more"] = [control(name, recipe, resolved, errors) for name in step.more]
+        entries.append(entry)
+    return entries
