@@ -4,5 +4,8 @@ from __future__ import annotations
 
 from ._records import Slit
 from ._registry import read, read_all, slits
+from .asdf import read_extraction
+from .spectrum import ExtractedSpectrum, read_x1d
+from .write import write
 
-__all__ = ["Slit", "read", "read_all", "slits"]
+__all__ = ["ExtractedSpectrum", "Slit", "read", "read_all", "read_extraction", "read_x1d", "slits", "write"]

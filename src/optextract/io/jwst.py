@@ -119,6 +119,7 @@ class Jwst:
                 notes.append(f"{int(outside.sum())} pixels outside the domain of the wavelength solution are masked.")
         meta = self._meta(file, sci, index, vertical)
         meta |= {"rectified": bool(resampled), "variance_source": variance.source, "pixel_area_sr": unit.area}
+        meta["pixel_unit"] = str(unit.unit)
         if unit.flux_unit is not None:
             meta["flux_unit"] = unit.flux_unit
         if "WHT" in images:
@@ -252,6 +253,7 @@ class Jwst:
             "slit_index": index,
             "source_name": card(header, "SRCNAME", card(primary, "TARGNAME")),
             "source_id": card(header, "SOURCEID"),
+            "source_type": card(header, "SRCTYPE", card(primary, "SRCTYPE")),
             "instrument": card(primary, "INSTRUME"),
             "dispaxis": 2 if vertical else 1,
             "header": cards(IDENTITY, header, primary),
