@@ -21,8 +21,8 @@ Command = Callable[[argparse.Namespace], Generator[str, None, int]]
 def _app(args: argparse.Namespace) -> Generator[str, None, int]:
     from optextract.panel.standalone import main
 
-    yield "Starting the app: the page opens in the browser, and closing it ends this command."
-    main(list(args.files))
+    yield "Starting the app, which takes some seconds; closing its page ends this command."
+    main(list(args.files), args.layout, theme=args.theme, port=args.port, browser=not args.no_browser)
     return 0
 
 
@@ -81,6 +81,14 @@ def _run(args: argparse.Namespace) -> Generator[str, None, int]:
     return run(args)
 
 
+def _report(args: argparse.Namespace) -> Generator[str, None, int]:
+    from optextract.batch.report import write_report
+
+    path = write_report(args.folder, args.page, title=args.title)
+    yield f"{path}: open it in a browser; the table is {Path(args.folder) / 'table.ecsv'}"
+    return 0
+
+
 COMMANDS: Mapping[str, Command] = MappingProxyType(
-    {"app": _app, "info": _info, "init": _init, "run": _run, "simulate": _simulate}
+    {"app": _app, "info": _info, "init": _init, "report": _report, "run": _run, "simulate": _simulate}
 )

@@ -58,7 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     _run(commands, common)
 
     app = commands.add_parser("app", parents=[common], help="open the panel in a browser window")
-    app.add_argument("files", nargs="*", metavar="FILE", help="2D spectra to load")
+    app.add_argument("files", nargs="*", metavar="FILE", help="2D spectra to load (default: a simulated sample)")
+    app.add_argument("--layout", choices=("jdaviz", "specviz2d"), help="jdaviz (the generalised app) or specviz2d")
+    app.add_argument("--theme", choices=("light", "dark", "auto"), default="light")
+    app.add_argument("--port", type=int, default=0, help="port of the server (default: a free one)")
+    app.add_argument("--no-browser", action="store_true", help="only say where the page is")
 
     init = commands.add_parser("init", parents=[common], help="write a commented recipe")
     init.add_argument(
@@ -68,6 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", parents=[common], help="say what is understood of a file")
     info.add_argument("files", nargs="+", metavar="FILE")
+
+    report = commands.add_parser("report", parents=[common], help="write the page and the table of a finished run")
+    report.add_argument("folder", metavar="OUT", help="output folder of a run")
+    report.add_argument("--page", metavar="HTML", help="file to write (default: report.html in the folder)")
+    report.add_argument("--title", help="heading (default: the folder's name)")
 
     simulate = commands.add_parser("simulate", parents=[common], help="write a NIRSpec-like s2d file with known truth")
     simulate.add_argument("path", metavar="S2D", help="file to write")

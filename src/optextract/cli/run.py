@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> Generator[str, None, int]:
     if total > 1 or batch.unchanged:
         yield _summary(count, len(batch.unchanged), total, time.monotonic() - started, batch.settings.out)
     if args.report:
-        from optextract.report.page import write_report
+        from optextract.batch.report import write_report
 
         yield f"report: {write_report(batch.settings.out)}"
     if not count["failed"] and not count["refused"]:
@@ -108,7 +108,7 @@ def spectrum_line(record: Mapping[str, Any]) -> str:
 
 
 def _summary(count: Mapping[str, int], unchanged: int, total: int, seconds: float, out: Path) -> str:
-    parts = [f"{count['done']} extracted"]
+    parts = [f"{count['done']} spectra extracted"]
     if unchanged:
         parts.append(f"{unchanged} files unchanged")
     if count["refused"]:

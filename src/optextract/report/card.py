@@ -82,8 +82,8 @@ def _image(pixels: FloatArray) -> dict[str, Any]:
     return {
         "rows": code.shape[0],
         "columns": code.shape[1],
-        "low": _short(lower),
-        "high": _short(upper),
+        "low": _short(lower, 2),
+        "high": _short(upper, 2),
         "data": base64.b64encode(code.tobytes()).decode("ascii"),
     }
 
