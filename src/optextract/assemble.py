@@ -57,6 +57,8 @@ class Layers:
         "ignore", "mask" or "model".
     noise : float
         Empirical factor on the pixels' errors that thresholds used.
+    slow : float
+        Empirical factor on the errors of 20 columns together, which the choice of degrees used.
     slope : float
         Change of variance per unit of pixel value that was taken out of the data-derived variance; 0 if none was.
     """
@@ -71,6 +73,7 @@ class Layers:
     clear: NDArray[np.bool_]
     nod_mode: str
     noise: float
+    slow: float
     slope: float
 
 

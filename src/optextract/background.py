@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .kernel import cross_basis
 from .noise import robust_rms
 from .recipe import Background
-from .solve import invert_normal
+from .solve import invert_normal, solve_columns
 from .trace import information_criterion
 
 __all__ = ["BackgroundFit", "fit_background"]
@@ -25,6 +25,7 @@ __all__ = ["BackgroundFit", "fit_background"]
 FloatArray = NDArray[np.float64]
 
 _MAX_CROSS, _MAX_ALONG = 2, 8
+_LEAST_CLEAR = 5  # source-free pixels in the median column that can carry the background by themselves
 _GAP = 0.01  # fraction of the columns that must be empty in a row to make a detector gap
 
 
@@ -104,6 +105,8 @@ def _reduce(data: FloatArray, weight: FloatArray, profiles: FloatArray, basis: F
     matrix = weighted @ terms.transpose(0, 2, 1)
     vector = (weighted @ data[:, :, None])[:, :, 0]
     n = profiles.shape[1]
+    if n == 0:
+        return _Reduced(matrix, vector, matrix[:, 0, 0] > 0)
     inverse, _ = invert_normal(matrix[:, :n, :n])
     cross = matrix[:, n:, :n]
     kept = matrix[:, n:, n:] - cross @ inverse @ cross.transpose(0, 2, 1)
@@ -165,9 +168,13 @@ def fit_background(
     profiles: FloatArray,
     settings: Background,
     rows: NDArray[np.bool_],
+    clear: NDArray[np.bool_],
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
 ) -> BackgroundFit:
     """Fit the background beneath the sources.
+
+    Where enough pixels are free of sources, they alone decide: next to a bright source, a profile that is not quite right
+    would otherwise pass for background. The sources' wings in them are subtracted.
 
     Parameters
     ----------
@@ -179,6 +186,8 @@ def fit_background(
         The recipe's section.
     rows : ndarray of bool, shape (n_cross,)
         Rows that may carry background.
+    clear : ndarray of bool, shape (n_disp, n_cross)
+        Pixels free of sources.
     sides : tuple of ndarray of bool, each of shape (n_cross,)
         Source-free rows below and above, for the test of a smooth background.
 
@@ -188,22 +197,49 @@ def fit_background(
     """
     if settings.degree == "none":
         return _nothing(data, {"choice": "none, as asked for"})
-    weight = weight * rows
+    allowed = weight * rows
+    apart = allowed * clear
+    enough = np.median((apart > 0).sum(axis=1)[(weight > 0).any(axis=1)]) >= _LEAST_CLEAR
+    if not enough:
+        return _fit_once(data, allowed, profiles, settings, sides)
+    # the wings come off with the fluxes of the pixels near the sources; twice, since those need the background
+    fit = _fit_once(data, apart, profiles[:, :0], settings, sides)
+    for _ in range(2):
+        if fit.degree < 0:
+            light = _wings(data, weight, profiles)
+        else:
+            light = _wings(np.where(weight > 0, data - fit.image, 0.0), weight, profiles)
+        fit = _fit_once(np.where(weight > 0, data - light, 0.0), apart, profiles[:, :0], settings, sides)
+        if np.abs(light * (apart > 0)).max() * np.sqrt(weight.max()) < 0.01:
+            break
+    return fit
+
+
+def _wings(data: FloatArray, weight: FloatArray, profiles: FloatArray) -> FloatArray:
+    """The sources' light in every pixel, from a fit without background."""
+    solution = solve_columns(data, weight, profiles)
+    return np.einsum("xty,xt->xy", profiles, solution.coefficients)
+
+
+def _fit_once(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    settings: Background,
+    sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+) -> BackgroundFit:
+    """Fit to the pixels of non-zero weight, the fluxes of `profiles` eliminated."""
     asked = settings.degree
     highest = _MAX_CROSS if asked == "auto" else int(asked)
     highest = min(highest, max(int(((weight > 0).any(axis=0)).sum()) - profiles.shape[1] - 1, 0))
     basis = cross_basis(data.shape[1], highest)
     reduced = _reduce(data, weight, profiles, basis)
     if settings.along == "column":
-        degree = 0 if asked == "auto" else highest
-        return _per_column(data, weight, profiles, degree, {"choice": "per column, as asked for"})
+        return _per_column(data, weight, profiles, 0 if asked == "auto" else highest, {"choice": "per column, as asked for"})
     smooth = _choose_smooth(data, reduced, basis, settings, highest)
-    if settings.along == "smooth" or asked == "auto" and smooth.degree < 0 and settings.along == "auto":
-        common = {} if settings.along == "smooth" else _common_mode(data, weight, profiles, smooth, sides)
-        if common.get("significance", 0.0) < 6.0:
-            return replace(smooth, test={**smooth.test, **common})
-        return _per_column(data, weight, profiles, 0, {**smooth.test, **common, "choice": "per column: both sides vary together"})
-    common = _common_mode(data, weight, profiles, smooth, sides)
+    if settings.along == "smooth":
+        return smooth
+    common = _common_mode(data, weight, smooth, sides)
     if common.get("significance", 0.0) >= 6.0:
         test = {**smooth.test, **common, "choice": "per column: the rows on both sides vary together"}
         return _per_column(data, weight, profiles, max(smooth.degree, 0), test)
@@ -314,7 +350,6 @@ def _per_column(
 def _common_mode(
     data: FloatArray,
     weight: FloatArray,
-    profiles: FloatArray,
     smooth: BackgroundFit,
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
 ) -> dict[str, float | str]:

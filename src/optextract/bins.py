@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins"]
+__all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins", "split_moving"]
 
 FloatArray = NDArray[np.float64]
 
@@ -55,7 +55,30 @@ def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np
     return np.unique(np.concatenate([[0], inner, [len(signal)]]).astype(np.intp))
 
 
-def mean_bins(data: FloatArray, weight: FloatArray, model: FloatArray, edges: NDArray[np.intp]) -> Binned:
+def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) -> NDArray[np.intp]:
+    """Split bins in which a trace moves by more than allowed, which would broaden its profile.
+
+    Parameters
+    ----------
+    edges : ndarray of int
+        Bin edges.
+    centre : ndarray, shape (n_disp,)
+        The trace.
+    most : ndarray, shape (n_disp,)
+        Most that it may move within a bin, pixel.
+    """
+    path = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(centre)) / most[1:])])
+    inner = [
+        np.searchsorted(path[a:b], np.linspace(path[a], path[b - 1], int(np.ceil(path[b - 1] - path[a])) + 1)[1:-1]) + a
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        if path[b - 1] - path[a] > 1.0
+    ]
+    return np.unique(np.concatenate([edges, *inner]).astype(np.intp)) if inner else edges
+
+
+def mean_bins(
+    data: FloatArray, weight: FloatArray, model: FloatArray, edges: NDArray[np.intp], flux: FloatArray | None = None
+) -> Binned:
     """Mean of each bin, bad pixels filled with the model.
 
     Filling keeps the flux of a bin the same in all rows although each row misses other columns; the fill carries no
@@ -67,6 +90,8 @@ def mean_bins(data: FloatArray, weight: FloatArray, model: FloatArray, edges: ND
         Pixel values, inverse variances (zero where bad) and a model of the pixel values.
     edges : ndarray of int
         Bin edges.
+    flux : ndarray, shape (n_disp,), optional
+        Flux of each column, for the mean column of a bin: that of the light in it.
     """
     good = weight > 0
     if len(edges) == len(data) + 1:  # every column its own bin
@@ -83,6 +108,10 @@ def mean_bins(data: FloatArray, weight: FloatArray, model: FloatArray, edges: ND
         inverse = np.where(count > 0, count**2 / spread, 0.0)
     mean = np.add.reduceat(filled, start, axis=0) / size
     column = 0.5 * (edges[:-1] + edges[1:] - 1)
+    if flux is not None:
+        # a floor keeps the mean inside the bin where the flux is all noise
+        share = np.maximum(flux, 0.0) + 0.1 * np.abs(flux).mean() + 1e-300
+        column = np.add.reduceat(share * np.arange(len(share)), start) / np.add.reduceat(share, start)
     return Binned(mean, inverse, column, edges)
 
 

@@ -74,7 +74,7 @@ def _limits(recipe: Recipe, n_bin: int, rectified: bool, start: Geometry, from_d
 
 
 def choose_geometry(
-    binned: Binned, start: Geometry, problem: Problem, recipe: Recipe, *, rectified: bool, from_data: bool
+    binned: Binned, start: Geometry, problem: Problem, recipe: Recipe, *, rectified: bool, from_data: bool, noise: float = 1.0
 ) -> Choice:
     """Fit the highest degrees allowed, then keep those that the evidence asks for.
 
@@ -94,6 +94,8 @@ def choose_geometry(
         Whether the frame is rectified: degrees beyond one then need much more evidence.
     from_data : bool
         Whether the data carry the shape.
+    noise : float, optional
+        Empirical factor on the errors of many columns together, where it is known; the bins' own is used if it is larger.
     """
     top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data)
     # a first fit with what the start has keeps the largest one from wandering off
@@ -102,7 +104,7 @@ def choose_geometry(
     largest = first
     if (low, low_width) != (top, top_width):
         largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
-    noise = _noise(largest)
+    noise = max(noise, _noise(largest))
     n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
     degrees = range(top + 1) if auto[0] and problem.free_centre else [top]
@@ -197,7 +199,7 @@ def _try_moffat(binned: Binned, choice: Choice, n_data: float) -> Choice:
         return choice
     problem = replace(choice.problem, shape=moffat_between(4.0), index_shape=family[0], index_bounds=family[1])
     fit = fit_geometry(binned, choice.fit.geometry, problem)
-    noise = _noise(fit)
+    noise = max(choice.noise, _noise(fit))
     gain = (choice.fit.chi2 - fit.chi2) / noise**2 - np.log(max(n_data, 2.0))
     if gain > _SHAPE_EVIDENCE and fit.shape.index is not None and fit.shape.index < family[1][1] - 0.5:
         return Choice(fit, problem, noise, "moffat", binned.column)

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from .bins import Binned, edges_uniform, mean_bins, median_bins
 from .profiles import Gaussian
 
-__all__ = ["Detection", "detect"]
+__all__ = ["BIN_CLIP", "Detection", "detect"]
 
 FloatArray = NDArray[np.float64]
 
 _WIDTHS = (1.3, 2.0, 3.2, 5.0, 8.0)
 _LEAST_SNR = 5.0
-_CLIP = 12.0  # S/N that one bin can add: a hot bin must not outvote the others
+#: S/N that one bin can add to a detection: a hot bin must not outvote the others
+BIN_CLIP = 12.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +94,8 @@ def detect(
     """
     binned = _coarse(data, weight, lines)
     level = _row_median(binned)[:, None] + _gradient(binned)
-    best: tuple[float, float, FloatArray, FloatArray] | None = None
-    for fwhm in _WIDTHS:
-        if fwhm > 0.25 * data.shape[1] and fwhm > _WIDTHS[0]:
-            continue
+    best: tuple[float, float, FloatArray, int] | None = None
+    for fwhm in _widths(data.shape[1]):
         snr = _filtered(binned, level, fwhm)
         score = _row_score(snr, lines)
         usable = _usable_rows(binned, score, fwhm)
@@ -105,26 +104,48 @@ def detect(
             continue
         row = _choose(total, planned, planned_sigma, _twins(score, nods))
         if best is None or total[row] > best[0]:
-            best = (float(total[row]), fwhm, snr, total)
-            best_row = row
+            best = (float(total[row]), fwhm, snr, row)
     if best is None:
         middle = (data.shape[1] - 1) / 2 if planned is None else planned
         flat = np.full(len(binned.column), float(middle))
         return Detection(flat, binned.column, _WIDTHS[1], 0.0, np.zeros(len(flat)), binned.edges, False)
-    snr_total, fwhm, snr, _ = best
-    path = np.full(len(binned.column), best_row)
+    snr_total, fwhm, snr, row_found = best
+    path = np.full(len(binned.column), row_found)
     curved = False
     if may_curve and len(path) >= 8 and not lines:
-        bent, bent_score = _follow(snr)
-        # a path may choose its rows, so noise alone scores high: as high as on the image turned negative
-        by_chance = _follow(-snr)[1]
-        if bent_score > max(snr_total + 3.0, 1.4 * by_chance, 2 * _LEAST_SNR) and np.ptp(bent) >= 1:
-            path, snr_total, curved = bent, bent_score, True
+        bent = _bent(binned, level, snr_total)
+        if bent is not None:
+            snr_total, fwhm, snr, path = bent
+            curved = True
     along = snr[np.arange(len(path)), path]
     row = path.astype(float)
     if snr_total < _LEAST_SNR and planned is not None:
         row = np.full(len(path), float(planned))
     return Detection(row, binned.column, fwhm, snr_total, along, binned.edges, curved)
+
+
+def _widths(n_cross: int) -> tuple[float, ...]:
+    """Filter widths that leave room for background."""
+    return tuple(w for w in _WIDTHS if w <= 0.25 * n_cross or w == _WIDTHS[0])
+
+
+def _bent(
+    binned: Binned, level: FloatArray, flat_score: float
+) -> tuple[float, float, FloatArray, NDArray[np.intp]] | None:
+    """The best path that is no row, if there is one: its score, filter width, S/N image and rows."""
+    found: tuple[float, float, float, FloatArray, NDArray[np.intp]] | None = None
+    for fwhm in _widths(binned.data.shape[1])[:3]:
+        snr = _filtered(binned, level, fwhm)
+        path, score = _follow(snr)
+        if score < max(flat_score + 3.0, 2 * _LEAST_SNR) or np.ptp(path) < 1:
+            continue
+        # a path may choose its rows, so noise alone scores high: as high as on the image turned negative
+        if score < 2.5 * BIN_CLIP and score < 1.4 * _follow(-snr)[1]:
+            continue
+        strength = float(snr[np.arange(len(path)), path].mean())
+        if found is None or strength > found[0]:
+            found = (strength, score, fwhm, snr, path)
+    return None if found is None else found[1:]
 
 
 def _coarse(data: FloatArray, weight: FloatArray, lines: bool) -> Binned:
@@ -198,7 +219,7 @@ def _row_score(snr: FloatArray, lines: bool) -> FloatArray:
         bright = np.where(snr > 3.5, snr, 0.0)
         return np.sqrt((bright**2).sum(axis=0))
     seen = (snr != 0).sum(axis=0)
-    return np.clip(snr, -_CLIP, _CLIP).sum(axis=0) / np.sqrt(np.maximum(seen, 1))
+    return np.clip(snr, -BIN_CLIP, BIN_CLIP).sum(axis=0) / np.sqrt(np.maximum(seen, 1))
 
 
 def _usable_rows(binned: Binned, score: FloatArray, fwhm: float) -> NDArray[np.bool_]:
@@ -249,7 +270,7 @@ def _choose(total: FloatArray, planned: float | None, planned_sigma: float, twin
 def _follow(snr: FloatArray, reach: int = 4, price: float = 2.0) -> tuple[NDArray[np.intp], float]:
     """Path of highest S/N through the bins, at a price per row it moves (Viterbi's algorithm)."""
     n_bin, n_cross = snr.shape
-    worth = np.clip(snr, -_CLIP, _CLIP)
+    worth = np.clip(snr, -BIN_CLIP, BIN_CLIP)
     score = worth[0].copy()
     came = np.zeros((n_bin, n_cross), dtype=np.intp)
     steps = np.arange(-reach, reach + 1)

@@ -25,6 +25,7 @@ FloatArray = NDArray[np.float64]
 _PRIOR_FWHM = 2.0
 _PRIOR_WIDTH = 0.3
 _SHAPE_SNR = 10.0
+_WIDEST = 0.3  # of the window: a wider 'source' is background
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +140,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if sources.find == "lines" and recipe.kernel.disp is None:
         columns = _line_columns(detection, columns)
     cut = coadd(window.data, window.weight, columns, recipe.kernel.combine)
-    bounds = profile.fwhm.bounds if profile.fwhm.bounds is not None else (0.5, max(1.0, 0.6 * window.n_cross))
+    bounds = profile.fwhm.bounds if profile.fwhm.bounds is not None else (0.5, max(3.0, _WIDEST * window.n_cross))
     number = _number(recipe)
     first = float(np.interp(cut.centre_column, detection.column, detection.row))
     if given is not None:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from .assemble import Layers, assemble
 from .background import BackgroundFit, fit_background
-from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins
+from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
 from .choose import Choice, choose_geometry
 from .errors import RecipeError, bad_value
+from .finder import BIN_CLIP
 from .frame import Frame
 from .kernel import cross_basis
 from .locate import Start, locate
@@ -32,6 +33,8 @@ FloatArray = NDArray[np.float64]
 
 _BIN_SNR = 5.0
 _MOST_BINS = 160
+_FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
+_MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
 
 
 def extract(
@@ -117,8 +120,13 @@ def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.int
     if isinstance(bins, tuple):
         edges = np.round(np.array(bins) - window.column).astype(np.intp)
         return np.unique(np.clip(np.concatenate([[0], edges, [window.n_disp]]), 0, window.n_disp))
-    count = int(np.clip((start.detection.snr / _BIN_SNR) ** 2, 1, window.n_disp // 16 + 1))
-    return edges_uniform(window.n_disp, count)
+    # the S/N of a detection is capped per bin: it says little of a bright source, for which medians of 16 columns do
+    capped = 0.7 * BIN_CLIP * np.sqrt(len(start.detection.bin_snr))
+    most = window.n_disp // 16 + 1
+    count = most if start.detection.snr > capped else int(np.clip((start.detection.snr / _BIN_SNR) ** 2, 1, most))
+    edges = edges_uniform(window.n_disp, count)
+    centre, fwhm = evaluate(start.geometry, np.arange(window.n_disp))
+    return split_moving(edges, centre[0], 2 * _MOST_MOVE * fwhm[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +174,10 @@ def _clear(window: Window, model: _Model, nods: tuple[float, ...], reach: float 
     row = np.arange(window.n_cross)
     clear = np.ones((window.n_disp, window.n_cross), dtype=bool)
     for offset in (0.0, *nods):
+        # a negative twin holds a third of the light or so, and is modelled or masked: its wings matter less
+        far = reach if offset == 0.0 else 0.6 * reach
         for centre, fwhm in zip(model.centre, model.fwhm, strict=True):
-            clear &= np.abs(row - (centre + offset)[:, None]) > reach * fwhm[:, None] + 0.5
+            clear &= np.abs(row - (centre + offset)[:, None]) > far * fwhm[:, None] + 0.5
     return clear
 
 
@@ -197,7 +207,7 @@ def clean(
         # a smooth background must not be fitted to cosmic rays: reject against a rough one first
         rough = _rough_background(window, weight, model, choice, start, clear)
         noise = _pixel_noise(window.data - rough, kept, clear)
-        rejected = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe)
+        rejected = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
         kept = weight * ~rejected.pixels
     background = _background(window, kept, profiles, model, clear, recipe)
     slope, clipped = _slope(window, variance, profiles, background, kept, recipe)
@@ -209,11 +219,13 @@ def clean(
             kept = weight * ~rejected.pixels
             background = _background(window, kept, profiles, model, clear, recipe)
     noise = _pixel_noise(window.data - background.image, kept, clear)
-    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe)
+    floor = _FIRST_FLOOR if before is None else 0.0
+    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, floor)
     kept = weight * ~found.pixels
     if (found.pixels != rejected.pixels).any():
         background = _background(window, kept, profiles, model, clear, recipe)
-    return Layers(profiles, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slope)
+    slow = _slow_noise(window.data - background.image, kept, clear)
+    return Layers(profiles, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slow, slope)
 
 
 def _background(
@@ -231,13 +243,25 @@ def _background(
     index = np.arange(window.n_cross)
     below = always_clear & (index < model.centre.min())
     above = always_clear & (index > model.centre.max())
-    return fit_background(window.data, weight, profiles, recipe.background, rows, (below, above))
+    return fit_background(window.data, weight, profiles, recipe.background, rows, clear, (below, above))
 
 
 def _pixel_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
     """Empirical factor on the errors from source-free pixels, for thresholds only; between 1 and 5."""
     pull = (residual * np.sqrt(weight))[clear & (weight > 0)]
     return float(np.clip(robust_rms(pull), 1.0, 5.0)) if pull.size >= 50 else 1.0
+
+
+def _slow_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool_], n_bin: int = 20) -> float:
+    """Empirical factor on the errors of 20 columns together in one row: drizzled pixels and bad skies are correlated."""
+    whole = len(residual) // n_bin * n_bin
+    use = (weight * clear)[:whole]
+    if whole == 0:
+        return 1.0
+    top = (residual[:whole] * use).reshape(-1, n_bin, residual.shape[1]).sum(axis=1)
+    bottom = use.reshape(-1, n_bin, residual.shape[1]).sum(axis=1)
+    seen = bottom > 0
+    return float(np.clip(robust_rms(top[seen] / np.sqrt(bottom[seen])), 1.0, 20.0)) if seen.sum() >= 30 else 1.0
 
 
 def _reject(
@@ -250,6 +274,7 @@ def _reject(
     background: FloatArray,
     noise: float,
     recipe: Recipe,
+    least_floor: float,
 ) -> Rejected:
     settings = recipe.rejection
     none = Rejected(np.zeros(weight.shape, dtype=bool), np.zeros(len(weight), dtype=bool))
@@ -270,7 +295,7 @@ def _reject(
         _changes(window, model, choice),
         n_source,
         threshold=settings.threshold,
-        floor=settings.floor,
+        floor=max(settings.floor, least_floor),
         noise=noise,
         spare=spare,
     )
@@ -361,6 +386,7 @@ def improve(
             recipe,
             rectified=frame.meta.get("rectified") is True,
             from_data=start.from_data,
+            noise=layers.slow,
         )
     return choice, clean(frame, window, variance, start, choice, recipe, layers)
 
@@ -373,5 +399,6 @@ def _second_bins(window: Window, layers: Layers) -> Binned:
         signal = solution.coefficients[:, :n_source] ** 2 / np.einsum("xtt->xt", solution.covariance)[:, :n_source]
     strength = np.maximum(np.nan_to_num(signal).max(axis=1) - 1.0, 0.0)
     edges = edges_by_signal(strength, _BIN_SNR**2, _MOST_BINS)
+    edges = split_moving(edges, layers.centre[0], _MOST_MOVE * layers.fwhm[0])
     light = np.einsum("xty,xt->xy", layers.profiles, solution.coefficients)
-    return mean_bins(data, layers.kept, light, edges)
+    return mean_bins(data, layers.kept, light, edges, solution.coefficients[:, :n_source].max(axis=1))

@@ -394,6 +394,8 @@ def fit_geometry(binned: Binned, start: Geometry, problem: Problem, max_steps: i
                 break
             damping *= 10
             if damping > 1e7:
+                # no step helps: at the minimum to rounding, or stuck
+                converged = bool(step[free] @ state.gradient[free] < 1e-6 * max(state.chi2, 1.0))
                 break
     geometry, shape = fitter.unpack(vector)
     n_data = int((fitter.weight > 0).sum())
