@@ -168,11 +168,12 @@ def data_derived_slope(
     significance : float
         Slope over its error.
     """
-    use = good & (model > 0)
+    # below zero a Poisson variance is often cut off: where it is not, the slope is the same above
+    use = good & (model > 0) & (flux > 0)
     residual = (flux - model)[use]
     if residual.size < 30:
         return 0.0, 0.0
-    clip = 4 * robust_rms(residual)
+    clip = 5 * robust_rms(residual)
     near = np.abs(residual) < clip
     residual, level, values = residual[near], model[use][near], variance[use][near]
     if residual.size < 30:

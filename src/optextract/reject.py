@@ -129,11 +129,18 @@ def _reconsider(
         many = np.broadcast_to(data[column], left.shape)
         terms = np.broadcast_to(profiles[column], (len(left), *profiles[column].shape))
         solution = solve_columns(many, left, terms)
-        fraction = (profiles[column, 0] * (left > 0)).sum(axis=1)
         removed = (tries & (weight[column] > 0)).sum(axis=1)
-        cost = solution.chi2 + 0.5 * threshold**2 * removed + np.where(fraction < 0.1, np.inf, 0.0)
-        if np.isfinite(cost).any():
-            pixels[column] = tries[int(cost.argmin())] & (weight[column] > 0)
+        cost = solution.chi2 + 0.5 * threshold**2 * removed
+        cost += _surprise(solution.coefficients[:, 0], solution.covariance[:, 0, 0], float(level[0]))
+        pixels[column] = tries[int(cost.argmin())] & (weight[column] > 0)
+
+
+def _surprise(flux: FloatArray, variance: FloatArray, level: float, most: float = 16.0) -> FloatArray:
+    """Cost of a flux far from its neighbours': it decides between explanations that fit equally well, and no more."""
+    spread = np.where(np.isfinite(variance), variance, 0.0) + (0.5 * level) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost = np.where(spread > 0, (flux - level) ** 2 / spread, 0.0)
+    return np.where(np.isfinite(variance), np.minimum(cost, most), 0.0)
 
 
 def _leave_one_out(
@@ -185,8 +192,7 @@ def _restore(
         near = near[(snr[near] > 0.3 * _RESTORE_SNR) | (near == column)]
         as_hits = weight[near] * ~pixels[near]
         hits = solve_columns(data[near], as_hits, profiles[near])
-        # every rejected pixel cost a degree of freedom and was chosen as the worst: charge it the threshold
-        cost_hits = hits.chi2.sum() / noise**2 + core[near].sum() * 4.0 + (pixels[near] & ~core[near]).sum() * threshold**2 * 0
+        cost_hits = hits.chi2.sum() / noise**2 + 4.0 * core[near].sum()
         off_core = pixels[near] & ~core[near]
         cost_shape, n_shape = _shape_cost(
             data[near], weight[near] * ~off_core, profiles[near], changes[near], plain.coefficients[near], n_source
