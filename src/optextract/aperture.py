@@ -102,7 +102,9 @@ def boxcar(frame: Frame, lower: ArrayLike, upper: ArrayLike, noise: Noise | None
     try:
         low, high = (np.broadcast_to(np.asarray(v, dtype=float), (frame.n_disp,)) for v in (lower, upper))
     except ValueError as error:
-        raise bad_value("lower, upper", "boxcar", f"numbers or arrays of shape ({frame.n_disp},)", (lower, upper)) from error
+        raise bad_value(
+            "lower, upper", "boxcar", f"numbers or arrays of shape ({frame.n_disp},)", (lower, upper)
+        ) from error
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
         raise bad_value("lower, upper", "boxcar", "finite, with lower below upper", (lower, upper))
     if (high <= -0.5).all() or (low >= frame.n_cross - 0.5).all():

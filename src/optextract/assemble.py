@@ -117,7 +117,9 @@ def window_factor(frame: Frame, recipe: Recipe, final: Final) -> tuple[str, Floa
     return kind, factor
 
 
-def make_flags(layers: Layers, final: Final, start: Start, least: float) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+def make_flags(
+    layers: Layers, final: Final, start: Start, least: float
+) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
     """Flags per column and source (n_disp, n_source), and where no flux can be given."""
     n_source = len(layers.centre)
     flags = np.zeros(final.good_fraction.shape, dtype=np.uint32)
@@ -186,7 +188,9 @@ def assemble(
     profile[:, rows, window.column : window.column + window.n_disp] = shown.transpose(1, 2, 0)
     unrejected = np.where(lost, np.nan, final.unrejected * factor_flux)
     model = light + layers.background.image
-    quality = figures(window, layers, start, choice, variance, final, flux, uncertainty, box, unrejected, kind, rescale)
+    quality = figures(
+        frame, recipe, window, layers, start, choice, variance, final, flux, uncertainty, box, unrejected, kind, rescale
+    )
     return Extraction(
         flux=freeze(window.along(flux.T)),
         uncertainty=freeze(window.along(uncertainty.T)),
@@ -390,4 +394,6 @@ def _versions() -> dict[str, str]:
 
 
 def _provenance(frame: Frame) -> MappingProxyType[str, Any]:
-    return MappingProxyType({"versions": dict(_versions()), "file": frame.meta.get("file"), "slit": frame.meta.get("slit")})
+    return MappingProxyType(
+        {"versions": dict(_versions()), "file": frame.meta.get("file"), "slit": frame.meta.get("slit")}
+    )

@@ -235,7 +235,9 @@ def _fit_once(
     basis = cross_basis(data.shape[1], highest)
     reduced = _reduce(data, weight, profiles, basis)
     if settings.along == "column":
-        return _per_column(data, weight, profiles, 0 if asked == "auto" else highest, {"choice": "per column, as asked for"})
+        return _per_column(
+            data, weight, profiles, 0 if asked == "auto" else highest, {"choice": "per column, as asked for"}
+        )
     smooth = _choose_smooth(data, reduced, basis, settings, highest)
     if settings.along == "smooth":
         return smooth
@@ -296,7 +298,9 @@ def _choose_smooth(
     coefficients = solution.reshape(degree + 1, terms.shape[1])
     image = (terms @ coefficients.T) @ basis[: degree + 1]
     variance = _image_variance(basis[: degree + 1], terms, covariance)
-    test["choice"] = f"smooth, degree {degree} across and {order} along dispersion" + (", stepping at gaps" if steps else "")
+    test["choice"] = f"smooth, degree {degree} across and {order} along dispersion" + (
+        ", stepping at gaps" if steps else ""
+    )
     return BackgroundFit(
         image, variance, degree, "smooth", order, len(index), test, basis[: degree + 1], terms, covariance
     )

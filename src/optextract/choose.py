@@ -74,7 +74,14 @@ def _limits(recipe: Recipe, n_bin: int, rectified: bool, start: Geometry, from_d
 
 
 def choose_geometry(
-    binned: Binned, start: Geometry, problem: Problem, recipe: Recipe, *, rectified: bool, from_data: bool, noise: float = 1.0
+    binned: Binned,
+    start: Geometry,
+    problem: Problem,
+    recipe: Recipe,
+    *,
+    rectified: bool,
+    from_data: bool,
+    noise: float = 1.0,
 ) -> Choice:
     """Fit the highest degrees allowed, then keep those that the evidence asks for.
 
@@ -100,7 +107,9 @@ def choose_geometry(
     top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data)
     # a first fit with what the start has keeps the largest one from wandering off
     low, low_width = min(len(start.centre) - 1, top), min(start.log_fwhm.shape[1] - 1, top_width)
-    first = fit_geometry(binned, _padded(start, low, low_width), problem, max_steps=6 if (low, low_width) != (top, top_width) else 25)
+    first = fit_geometry(
+        binned, _padded(start, low, low_width), problem, max_steps=6 if (low, low_width) != (top, top_width) else 25
+    )
     largest = first
     if (low, low_width) != (top, top_width):
         largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)

@@ -165,14 +165,22 @@ class Frame:
             negative = (array < 0) & ~masked
         if negative.any():
             raise bad_value(
-                name, "Frame", "nowhere negative on unmasked pixels", f"{int(negative.sum())} negative values", FrameError
+                name,
+                "Frame",
+                "nowhere negative on unmasked pixels",
+                f"{int(negative.sum())} negative values",
+                FrameError,
             )
         return array
 
     def _check_wavelength(self, value: Any) -> u.Quantity:
         if not isinstance(value, u.Quantity):
             raise bad_value(
-                "wavelength", "Frame", "a Quantity with a unit of length (or frequency, energy)", type(value), FrameError
+                "wavelength",
+                "Frame",
+                "a Quantity with a unit of length (or frequency, energy)",
+                type(value),
+                FrameError,
             )
         if value.shape not in ((self.n_disp,), self.shape):
             raise bad_value(

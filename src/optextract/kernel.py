@@ -18,7 +18,16 @@ from .results import Candidate
 from .solve import solve_columns
 from .trace import Fit, Geometry, Problem, evaluate, fit_geometry, information_criterion, terms_of
 
-__all__ = ["Slice", "choose_columns", "coadd", "compare_profiles", "cross_basis", "fit_slice", "place_sources", "slice_model"]
+__all__ = [
+    "Slice",
+    "choose_columns",
+    "coadd",
+    "compare_profiles",
+    "cross_basis",
+    "fit_slice",
+    "place_sources",
+    "slice_model",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -141,7 +150,11 @@ def _scan(
     """Chi2 and flux of one more source at each position, beside sources already placed."""
     n_cross = cut.binned.data.shape[1]
     n = len(positions)
-    centre = np.concatenate([np.repeat(np.array(fixed)[:, None], n, axis=1), positions[None, :]]) if fixed else positions[None, :]
+    centre = (
+        np.concatenate([np.repeat(np.array(fixed)[:, None], n, axis=1), positions[None, :]])
+        if fixed
+        else positions[None, :]
+    )
     terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), nods, background, n_cross)
     data = np.broadcast_to(cut.binned.data, (n, n_cross))
     weight = np.broadcast_to(cut.binned.weight, (n, n_cross))
@@ -257,7 +270,12 @@ def compare_profiles(
     """
     tries: list[tuple[str, Problem]] = [
         ("gaussian", replace(problem, shape=Gaussian(), index_shape=None)),
-        ("moffat", replace(problem, shape=moffat_between(3.0), index_shape=moffat_between, index_bounds=(MIN_MOFFAT_INDEX, 12.0))),
+        (
+            "moffat",
+            replace(
+                problem, shape=moffat_between(3.0), index_shape=moffat_between, index_bounds=(MIN_MOFFAT_INDEX, 12.0)
+            ),
+        ),
         ("voigt", replace(problem, shape=_voigt(0.3), index_shape=_voigt, index_bounds=(0.0, 1.0))),
     ]
     if chosen is not None and chosen.name not in {name for name, _ in tries}:

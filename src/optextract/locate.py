@@ -82,7 +82,13 @@ def given_trace(recipe: Recipe, frame: Frame) -> FloatArray | None:
         return None
     values = np.asarray(_load_trace(given) if isinstance(given, FileRef) else given, dtype=float)
     if values.shape != (frame.n_disp,) or not np.isfinite(values).all():
-        raise bad_value("trace.given", "Recipe", f"{frame.n_disp} finite numbers, one per column", f"shape {values.shape}", RecipeError)
+        raise bad_value(
+            "trace.given",
+            "Recipe",
+            f"{frame.n_disp} finite numbers, one per column",
+            f"shape {values.shape}",
+            RecipeError,
+        )
     return values
 
 
@@ -180,7 +186,9 @@ def _number(recipe: Recipe) -> int:
         return max(1, items)
     if items > number:
         if number != 1:
-            raise bad_value("sources.number", "Recipe", f"at least the number of sources.items ({items})", number, RecipeError)
+            raise bad_value(
+                "sources.number", "Recipe", f"at least the number of sources.items ({items})", number, RecipeError
+            )
         return items
     return number
 

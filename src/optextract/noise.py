@@ -106,7 +106,9 @@ def choose_variance(frame: Frame, noise: Noise, flux: FloatArray | None = None) 
     if kind == "weight":
         with np.errstate(divide="ignore", invalid="ignore"):
             total = np.where(weight > 0, 1.0 / (weight * noise.weight_scale**4), np.inf)
-        warning = "The variance is 1/WHT: drizzle weights are relative and hold read noise at best, so errors are a guess."
+        warning = (
+            "The variance is 1/WHT: drizzle weights are relative and hold read noise at best, so errors are a guess."
+        )
         return Variance(total, {}, kind, "1 / (WHT s^4)", (warning,))
     return _empirical(frame)
 
@@ -141,7 +143,11 @@ def nod_factor(frame: Frame) -> float:
     count = frame.meta.get("nod_count")
     if count is None or count < 2:
         raise bad_value(
-            "noise.nod_term", "Recipe", "false where the frame does not tell its number of nods (2 or more)", count, RecipeError
+            "noise.nod_term",
+            "Recipe",
+            "false where the frame does not tell its number of nods (2 or more)",
+            count,
+            RecipeError,
         )
     return 1.0 + 1.0 / (count - 1.0)
 
@@ -197,7 +203,11 @@ def robust_rms(values: FloatArray) -> float:
 
 
 def pulls(
-    residual: FloatArray, weight: FloatArray, profile: FloatArray, clear: NDArray[np.bool_], n_bins: tuple[int, ...] = (5, 10, 20)
+    residual: FloatArray,
+    weight: FloatArray,
+    profile: FloatArray,
+    clear: NDArray[np.bool_],
+    n_bins: tuple[int, ...] = (5, 10, 20),
 ) -> dict[str, Any]:
     """Scatter of source-free pixels over their stated error.
 
@@ -217,7 +227,11 @@ def pulls(
     dict
         ``pixel``, ``profile`` and ``bin5``... pulls (NaN where there is too little to measure on), and ``n`` pixels.
     """
-    result: dict[str, Any] = {"pixel": float("nan"), "profile": float("nan"), **{f"bin{n}": float("nan") for n in n_bins}}
+    result: dict[str, Any] = {
+        "pixel": float("nan"),
+        "profile": float("nan"),
+        **{f"bin{n}": float("nan") for n in n_bins},
+    }
     use = clear & (weight > 0)
     pull = residual[use] * np.sqrt(weight[use])
     result["n"] = int(pull.size)

@@ -37,9 +37,7 @@ _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit 
 _MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
 
 
-def extract(
-    frame: Frame, recipe: Recipe | None = None, region: Region | Mapping[str, Any] | None = None
-) -> Any:
+def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping[str, Any] | None = None) -> Any:
     """Extract the sources of a frame.
 
     Parameters
@@ -143,9 +141,7 @@ def _model(window: Window, geometry: Geometry, shape: Shape, nods: tuple[float, 
     fast = shape.fast()
     places = [centre[k] + offset for offset in (0.0, *nods) for k in range(len(centre))]
     widths = [fwhm[k] for _ in (0.0, *nods) for k in range(len(centre))]
-    profiles = np.stack(
-        [fast.integrate(window.n_cross, c, w) for c, w in zip(places, widths, strict=True)], axis=1
-    )
+    profiles = np.stack([fast.integrate(window.n_cross, c, w) for c, w in zip(places, widths, strict=True)], axis=1)
     return _Model(profiles, centre, fwhm)
 
 
@@ -164,7 +160,8 @@ def _nod_mode(window: Window, model: _Model, recipe: Recipe, nods: tuple[float, 
     near = np.zeros_like(masked)
     for centre, reach in zip(model.centre, half, strict=True):
         near |= np.abs(row - centre[:, None]) <= reach[:, None]
-    left = (~masked & ~near).sum(axis=1)
+    usable = window.weight > 0
+    left = (usable & ~masked & ~near).sum(axis=1)[usable.any(axis=1)]
     apart = min(abs(o) for o in nods) > 2.5 * float(np.median(model.fwhm))
     return ("mask" if apart and np.median(left) >= 6 else "model"), masked
 
@@ -237,7 +234,11 @@ def _background(
         rows = np.any([(index >= low) & (index <= high) for low, high in recipe.background.rows], axis=0)
         if not rows.any():
             raise bad_value(
-                "background.rows", "Recipe", "windows that hold a row of the region", recipe.background.rows, RecipeError
+                "background.rows",
+                "Recipe",
+                "windows that hold a row of the region",
+                recipe.background.rows,
+                RecipeError,
             )
     always_clear = clear.all(axis=0)
     index = np.arange(window.n_cross)
@@ -338,7 +339,12 @@ def _rough_background(
 
 
 def _slope(
-    window: Window, variance: Variance, profiles: FloatArray, background: BackgroundFit, kept: FloatArray, recipe: Recipe
+    window: Window,
+    variance: Variance,
+    profiles: FloatArray,
+    background: BackgroundFit,
+    kept: FloatArray,
+    recipe: Recipe,
 ) -> tuple[float, bool]:
     """Slope of a variance that follows its own pixel's noise (0: it does not), and whether it stops at zero flux."""
     if recipe.noise.revise is False:

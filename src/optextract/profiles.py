@@ -205,7 +205,8 @@ class Tabulated(Shape):
         slope = self._pdf * self._step
         rise = np.diff(self._cdf)
         self._cubics = np.stack(
-            [self._cdf[:-1], slope[:-1], 3 * rise - 2 * slope[:-1] - slope[1:], slope[:-1] + slope[1:] - 2 * rise], axis=1
+            [self._cdf[:-1], slope[:-1], 3 * rise - 2 * slope[:-1] - slope[1:], slope[:-1] + slope[1:] - 2 * rise],
+            axis=1,
         )
         self._tail = tail
         self.reach = np.inf if tail is not None else max(-self._low, self._high)

@@ -9,20 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .choose import Choice
+from .frame import Frame
 from .locate import Start
 from .noise import Variance
+from .recipe import Recipe
 from .results import Boxcar
 from .window import Window
 
 if TYPE_CHECKING:
     from .assemble import Final, Layers, NoiseScale
 
-__all__ = ["figures", "noise_in_words"]
+__all__ = ["figures", "nods_in_words", "noise_in_words"]
 
 FloatArray = NDArray[np.float64]
 
 
 def figures(
+    frame: Frame,
+    recipe: Recipe,
     window: Window,
     layers: Layers,
     start: Start,
@@ -60,10 +64,11 @@ def figures(
     with np.errstate(divide="ignore", invalid="ignore"):
         bound = _bound(layers, final)
         inside = _box_fraction(layers, choice)
-        gain = (np.abs(1 / uncertainty) * box_error / np.where(inside > 0, inside, np.nan))
+        gain = np.abs(1 / uncertainty) * box_error / np.where(inside > 0, inside, np.nan)
         effect = unrejected / flux
     words = list(start.warnings) + list(variance.warnings)
     words += noise_in_words(rescale.pulls)
+    words += nods_in_words(frame, recipe)
     words += _second_look(start, choice, layers)
     values: dict[str, Any] = {
         "chi2": chi2,
@@ -72,7 +77,9 @@ def figures(
         "snr_total": tuple(_root_sum(snr[:, k]) for k in range(n_source)),
         "snr_median": tuple(_median(snr[finite[:, k], k]) for k in range(n_source)),
         "gain": tuple(_median(gain[:, k]) for k in range(n_source)),
-        "efficiency": tuple(_median((bound / np.sqrt(np.einsum("xkk->xk", final.covariance)))[:, k]) for k in range(n_source)),
+        "efficiency": tuple(
+            _median((bound / np.sqrt(np.einsum("xkk->xk", final.covariance)))[:, k]) for k in range(n_source)
+        ),
         "optimal_over_boxcar": tuple(
             _ratio(flux[:, k], box_flux[:, k] / inside[:, k], box_error[:, k] / inside[:, k]) for k in range(n_source)
         ),
@@ -86,12 +93,14 @@ def figures(
         "rejection_effect": tuple(_median(effect[:, k]) for k in range(n_source)),
         "masked_fraction": float(1 - (window.weight > 0).mean()),
         "lost_columns": int((~finite).any(axis=1).sum()),
-        "background": MappingProxyType({"degree": layers.background.degree, "along": layers.background.along, **layers.background.test}),
+        "background": MappingProxyType(
+            {"degree": layers.background.degree, "along": layers.background.along, **layers.background.test}
+        ),
         "nods": MappingProxyType({"mode": layers.nod_mode, "offsets": start.problem.nods}),
         "variance": variance.words,
         "revised_slope": layers.slope,
         "detection_snr": start.detection.snr,
-        "noise": "; ".join(noise_in_words(rescale.pulls)),
+        "noise": " ".join(noise_in_words(rescale.pulls) + nods_in_words(frame, recipe)),
         "warnings": tuple(dict.fromkeys(words)),
     }
     return MappingProxyType(values)
@@ -148,6 +157,26 @@ def noise_in_words(pulls: dict[str, Any]) -> list[str]:
     if np.isfinite(ten):
         sentence += f"; for line fluxes (10 columns) by {ten:.2f}"
     return [sentence + "."]
+
+
+def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
+    """Say what is known of the nod subtraction's own noise, and whether it was added."""
+    count = frame.meta.get("nod_count")
+    if count is None or count < 2:
+        return []
+    lack = np.sqrt(1.0 + 1.0 / (count - 1.0))
+    held = frame.meta.get("nod_noise")
+    if recipe.noise.nod_term:
+        sentence = f"The noise of subtracting {count} nods from each other was added to the errors (factor {lack:.2f})."
+        return [sentence + (" The file says that they held it already." if held == "included" else "")]
+    if held == "included":
+        return []
+    if held == "omitted":
+        return [f"The errors lack the noise of subtracting {count} nods (factor {lack:.2f}): noise.nod_term adds it."]
+    return [
+        f"The file does not tell whether its errors hold the noise of subtracting {count} nods "
+        f"(factor {lack:.2f} if not): compare the source-free pulls, and set noise.nod_term if they agree."
+    ]
 
 
 def _second_look(start: Start, choice: Choice, layers: Layers) -> list[str]:

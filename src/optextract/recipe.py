@@ -99,7 +99,9 @@ class FileRef(Section):
         if self.sha256 is not None:
             found = hashlib.sha256(path.read_bytes()).hexdigest()
             if found != self.sha256:
-                raise bad_value("sha256", f"FileRef({self.path!r})", f"that of the file, {found}", self.sha256, RecipeError)
+                raise bad_value(
+                    "sha256", f"FileRef({self.path!r})", f"that of the file, {found}", self.sha256, RecipeError
+                )
         return path
 
 
@@ -127,9 +129,13 @@ Param = Annotated[Parameter, BeforeValidator(_parameter)]
 
 
 class Mapped(Section):
-    """Which part of a general FITS file is what (HDU name or number, optionally 'name,version')."""
+    """Which part of a general FITS file is what (HDU name or number, optionally 'name,version').
 
-    flux: str | int = Field(0, description="HDU of the pixel values")
+    Where `flux` is given, only what is named here is used; without it, extensions are recognised by their names and the
+    other fields add to that.
+    """
+
+    flux: str | int | None = Field(None, description="HDU of the pixel values; absent: recognised by its name")
     variance: str | int | None = Field(None, description="HDU of the uncertainty")
     variance_kind: Literal["variance", "sigma", "inverse_variance"] = Field("sigma", description="what that HDU holds")
     mask: str | int | None = Field(None, description="HDU of the mask; non-zero is bad")
@@ -138,18 +144,27 @@ class Mapped(Section):
     wavelength_polynomial: tuple[Finite, ...] | None = Field(
         None, description="coefficients c0, c1, ... of wavelength = sum c_k * column**k"
     )
-    disp_axis: Literal["x", "y"] = Field("x", description="x: dispersion along rows (NAXIS1); y: along columns (NAXIS2)")
+    disp_axis: Literal["x", "y"] | None = Field(
+        None, description="x: dispersion along rows (NAXIS1); y: along columns (NAXIS2); absent: as the file tells"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Mapped:
+        named = [name for name in ("variance", "mask", "wavelength") if getattr(self, name) is not None]
+        if self.flux is None and named:
+            raise ValueError(f"flux must be named where {named[0]} is")
+        return self
 
 
 class Input(Section):
     """How the file is read."""
 
     unit: str | None = Field(None, description="unit of the pixel values; absent: as the file says, or refused")
-    pixel_area_sr: Positive | None = Field(None, description="solid angle of a pixel in steradian where the file lacks PIXAR_SR")
-    mapping: Mapped | None = Field(None, description="layout of a FITS file of no known format")
-    dq_bits: tuple[str, ...] = Field(
-        ("DO_NOT_USE",), description="named bits of a JWST DQ image that make a pixel bad"
+    pixel_area_sr: Positive | None = Field(
+        None, description="solid angle of a pixel in steradian where the file lacks PIXAR_SR"
     )
+    mapping: Mapped | None = Field(None, description="layout of a FITS file of no known format")
+    dq_bits: tuple[str, ...] = Field(("DO_NOT_USE",), description="named bits of a JWST DQ image that make a pixel bad")
 
 
 class Region(Section):
@@ -182,7 +197,9 @@ class Sources(Section):
 
     number: Auto | Annotated[int, Field(ge=1, le=10)] = Field(1, description="number of sources; auto: by the evidence")
     items: tuple[Source, ...] = Field((), description="sources whose position is known, bounded or fixed")
-    find: Literal["continuum", "lines"] = Field("continuum", description="what a source shows; lines: emission lines only")
+    find: Literal["continuum", "lines"] = Field(
+        "continuum", description="what a source shows; lines: emission lines only"
+    )
     planned: bool = Field(True, description="use the header's planned position as a prior")
     planned_sigma: Positive = Field(0.4, description="width of that prior, pixel")
     shape: Literal["common", "separate"] = Field("common", description="one FWHM for all sources, or one each")
@@ -194,7 +211,9 @@ class Profile(Section):
     kind: Literal["auto", "gaussian", "moffat", "voigt", "model", "template", "spline"] = Field(
         "auto", description="auto: Gaussian or Moffat by the evidence"
     )
-    fwhm: Param = Field(Parameter(), description="FWHM at the kernel's centre column, pixel; for a template: of its broadening")
+    fwhm: Param = Field(
+        Parameter(), description="FWHM at the kernel's centre column, pixel; for a template: of its broadening"
+    )
     index: Param = Field(Parameter(), description="Moffat index beta (1.5 or more), or Voigt Lorentzian fraction")
     model: str | None = Field(None, description="module:attr of an astropy 1-D model class or instance (kind: model)")
     template: FileRef | None = Field(None, description="PSF cube, image or table (kind: template)")
@@ -210,15 +229,21 @@ class Background(Section):
     along: Auto | Literal["column", "smooth"] = Field(
         "auto", description="column: free in each column; smooth: polynomial along dispersion"
     )
-    along_degree: Auto | Annotated[int, Field(ge=0, le=30)] = Field("auto", description="degree of the smooth background")
-    rows: tuple[Range, ...] | None = Field(None, description="rows that may carry background; absent: all of the region")
+    along_degree: Auto | Annotated[int, Field(ge=0, le=30)] = Field(
+        "auto", description="degree of the smooth background"
+    )
+    rows: tuple[Range, ...] | None = Field(
+        None, description="rows that may carry background; absent: all of the region"
+    )
 
 
 class Trace(Section):
     """Position and width of the sources along dispersion."""
 
     degree: Auto | Annotated[int, Field(ge=0, le=10)] = Field("auto", description="degree of the centre's polynomial")
-    fwhm_degree: Auto | Annotated[int, Field(ge=0, le=6)] = Field("auto", description="degree of the width's polynomial")
+    fwhm_degree: Auto | Annotated[int, Field(ge=0, le=6)] = Field(
+        "auto", description="degree of the width's polynomial"
+    )
     given: FileRef | tuple[Finite, ...] | None = Field(
         None, description="a trace to be used: one centre per column, or a file that holds them"
     )
@@ -249,17 +274,27 @@ class Noise(Section):
 class Nods(Section):
     """Negative traces that nod subtraction leaves beside the source."""
 
-    mode: Literal["auto", "ignore", "mask", "model"] = Field("auto", description="auto: mask or model where the file tells of nods")
-    offsets: tuple[Finite, ...] | None = Field(None, description="offsets from the source, pixel; absent: from the header")
-    depths: tuple[Finite, ...] | None = Field(None, description="depths relative to the source (negative); absent: fitted")
+    mode: Literal["auto", "ignore", "mask", "model"] = Field(
+        "auto", description="auto: mask or model where the file tells of nods"
+    )
+    offsets: tuple[Finite, ...] | None = Field(
+        None, description="offsets from the source, pixel; absent: from the header"
+    )
+    depths: tuple[Finite, ...] | None = Field(
+        None, description="depths relative to the source (negative); absent: fitted"
+    )
 
 
 class Rejection(Section):
     """Outlier rejection by leave-one-out residuals."""
 
-    mode: Auto | bool = Field("auto", description="auto: on, but off above S/N 20 where the pipeline has already rejected")
+    mode: Auto | bool = Field(
+        "auto", description="auto: on, but off above S/N 20 where the pipeline has already rejected"
+    )
     threshold: Positive = Field(5.0, description="in units of the pixel's error")
-    floor: Annotated[float, Field(ge=0, lt=1)] = Field(0.02, description="tolerated error of the profile model, fraction")
+    floor: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.02, description="tolerated error of the profile model, fraction"
+    )
     grow: Annotated[int, Field(ge=0, le=5)] = Field(0, description="neighbours along dispersion rejected with each hit")
 
 
@@ -272,7 +307,9 @@ class Flux(Section):
     min_profile: Annotated[float, Field(ge=0, le=1)] = Field(
         0.3, description="least good fraction of the profile for a flux to be given; below it NaN and a flag"
     )
-    boxcar_width: Auto | Positive = Field("auto", description="full width of the matched boxcar, pixel; auto: 3 FWHM or the region")
+    boxcar_width: Auto | Positive = Field(
+        "auto", description="full width of the matched boxcar, pixel; auto: 3 FWHM or the region"
+    )
 
 
 _SECTIONS: dict[str, type[Section]] = {
@@ -383,7 +420,11 @@ class Recipe(Section):
             if isinstance(value, Section):
                 base = {name: value.model_dump()}
             else:
-                base = {name: _merge(_dumped(getattr(self, name, {})), _dumped(value))} if isinstance(value, Mapping) else {name: value}
+                base = (
+                    {name: _merge(_dumped(getattr(self, name, {})), _dumped(value))}
+                    if isinstance(value, Mapping)
+                    else {name: value}
+                )
             changes.update(base)
         return Recipe(**{**self._plain(), **changes})
 

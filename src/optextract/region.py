@@ -59,7 +59,9 @@ def select(frame: Frame, region: Region) -> NDArray[np.bool_]:
     if region.mask is not None:
         inside &= _mask(region.mask.resolve(), frame.shape)
     if not inside.any():
-        raise bad_value("region", "Recipe", "a region that holds a pixel", region.model_dump(exclude_none=True), RecipeError)
+        raise bad_value(
+            "region", "Recipe", "a region that holds a pixel", region.model_dump(exclude_none=True), RecipeError
+        )
     if not (inside & frame.good).any():
         raise FrameError(
             "The frame must have a good pixel inside the region. Got none: all "
@@ -78,7 +80,9 @@ def _polygon(corners: tuple[tuple[float, float], ...], shape: tuple[int, int]) -
         crossing = (y0 <= y) != (y1 <= y)
         inside ^= crossing & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
     if not inside.any():
-        raise bad_value("region.polygon", "Recipe", "one that holds the centre of a pixel of the frame", corners, RecipeError)
+        raise bad_value(
+            "region.polygon", "Recipe", "one that holds the centre of a pixel of the frame", corners, RecipeError
+        )
     return inside
 
 

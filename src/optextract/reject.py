@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 _MAX_ROUNDS = 12
 _CORE = 0.05  # a pixel with more of the profile than this belongs to the core
 _RESTORE_SNR = 20.0
+_MANY = 0.1  # of the columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,12 @@ def _reconsider(
     """
     light = np.abs(profiles[:, :n_source]).max(axis=1)
     reach = light > 0.003
-    for column in np.flatnonzero((pixels & reach).sum(axis=1) >= 2):
+    columns = np.flatnonzero((pixels & reach).sum(axis=1) >= 2)
+    if len(columns) > _MANY * len(
+        pixels
+    ):  # not hits but a profile that does not fit: no explanation by pixels is right
+        return
+    for column in columns:
         rows = np.flatnonzero(reach[column])
         low, high = max(rows[0] - 1, 0), min(rows[-1] + 2, data.shape[1])
         runs = [(a, a + n) for n in range(1, 5) for a in range(low, high - n + 1)]
@@ -186,8 +192,14 @@ def _restore(
         return restored
     plain = solve_columns(data, weight, profiles)
     with np.errstate(divide="ignore", invalid="ignore"):
-        snr = plain.coefficients[:, :n_source].max(axis=1) / (noise * np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, 0]))
-    for column in suspects[snr[suspects] > _RESTORE_SNR]:
+        snr = plain.coefficients[:, :n_source].max(axis=1) / (
+            noise * np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, 0])
+        )
+    bright = suspects[snr[suspects] > _RESTORE_SNR]
+    if len(bright) > _MANY * len(data):
+        restored[bright] = True
+        return restored
+    for column in bright:
         near = np.arange(max(column - 1, 0), min(column + 2, len(data)))
         near = near[(snr[near] > 0.3 * _RESTORE_SNR) | (near == column)]
         as_hits = weight[near] * ~pixels[near]

@@ -317,4 +317,6 @@ class Extraction:
 
     def __repr__(self) -> str:
         good = int(np.isfinite(self.flux).sum())
-        return f"<Extraction: {self.n_source} source(s), {self.flux.shape[1]} columns, {good} good values in {self.unit}>"
+        return (
+            f"<Extraction: {self.n_source} source(s), {self.flux.shape[1]} columns, {good} good values in {self.unit}>"
+        )

@@ -219,7 +219,8 @@ class _Fitter:
         n_centre, n_width, n_offset, n_index = self.sizes
         offsets = problem.free_offsets if problem.free_offsets else (True,) * n_offset
         return np.array(
-            [problem.free_centre] * n_centre + [problem.free_width] * n_width + list(offsets) + [True] * n_index, dtype=bool
+            [problem.free_centre] * n_centre + [problem.free_width] * n_width + list(offsets) + [True] * n_index,
+            dtype=bool,
         )
 
     def bounded(self, vector: FloatArray) -> FloatArray:
@@ -336,10 +337,14 @@ def _local(gradient: FloatArray, curvature: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         shift_error = 1 / np.sqrt(curvature[:, 0, 0])
         width_error = 1 / np.sqrt(curvature[:, 1, 1])
-        return np.stack([gradient[:, 0] * shift_error**2, shift_error, gradient[:, 1] * width_error**2, width_error], axis=1)
+        return np.stack(
+            [gradient[:, 0] * shift_error**2, shift_error, gradient[:, 1] * width_error**2, width_error], axis=1
+        )
 
 
-def fit_geometry(binned: Binned, start: Geometry, problem: Problem, max_steps: int = 25, tolerance: float = 1e-3) -> Fit:
+def fit_geometry(
+    binned: Binned, start: Geometry, problem: Problem, max_steps: int = 25, tolerance: float = 1e-3
+) -> Fit:
     """Fit centre, width, offsets and index to binned columns.
 
     Parameters

@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Bounding box of the region, transposed to (n_disp, n_cross).
+    """Bounding box of the region's good pixels, transposed to (n_disp, n_cross).
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Window:
 
 
 def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: float) -> Window:
-    """Cut the bounding box of a region out of a frame.
+    """Cut the bounding box of a region's good pixels out of a frame.
 
     Parameters
     ----------
@@ -79,12 +79,14 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
     factor : float
         Factor on it.
     """
-    rows = np.flatnonzero(inside.any(axis=1))
-    columns = np.flatnonzero(inside.any(axis=0))
+    # empty borders are cut off, so that no basis, bin or choice depends on how much of nothing surrounds the data
+    useful = inside & frame.good
+    rows = np.flatnonzero(useful.any(axis=1))
+    columns = np.flatnonzero(useful.any(axis=0))
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     total = variance.total[box].T * factor
     with np.errstate(invalid="ignore"):
-        good = (inside & frame.good)[box].T & np.isfinite(total) & (total > 0)
+        good = useful[box].T & np.isfinite(total) & (total > 0)
     data = np.where(good, frame.flux[box].T, 0.0)
     total = np.where(good, total, 1.0)
     return Window(data, np.where(good, 1.0 / total, 0.0), total, int(rows[0]), int(columns[0]), frame.shape)
