@@ -53,7 +53,7 @@ def _slit_order(record: Mapping[str, Any]) -> tuple[bool, str]:
 
 
 def _dump(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, sort_keys=True).encode() + b"\n"
+    return json.dumps(record, sort_keys=True, allow_nan=False).encode() + b"\n"
 
 
 class Manifest:

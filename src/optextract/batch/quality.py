@@ -213,7 +213,8 @@ def rate(figures: Mapping[str, Any]) -> Rating:
     found = []
     for criterion in CRITERIA:
         points = criterion.points(_number(values.get(criterion.figure)))
-        if points > 0:
+        # less than half a point is no reason to look
+        if points >= 0.5:
             found.append((points, criterion.words.format(**values)))
     found.sort(key=lambda item: -item[0])
     return Rating(score=round(min(sum(p for p, _ in found), 100.0), 2), flags=tuple(words for _, words in found))

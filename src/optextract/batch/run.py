@@ -193,6 +193,8 @@ def _unchanged(jobs: Sequence[Job], settings: Settings, manifest: Manifest) -> l
             records = [record for record in records if record["slit"] in job.slits]
             if {record["slit"] for record in records} != set(job.slits):
                 continue
+        elif records and len(records) != records[0].get("n_slits"):
+            continue
         if not records or any(not _is_current(record, job, settings, __version__) for record in records):
             continue
         if _same_content(job.path, records[0]):

@@ -63,14 +63,14 @@ def records_table(records: Iterable[Mapping[str, Any]]) -> Table:
         "slit": text("slit"),
         "source": text("source_name"),
         "status": text("status"),
-        "score": [float(row.get("score", math.nan)) for row in rows],
+        "score": [_number(row.get("score")) for row in rows],
         "product": [row["products"][0] if row.get("products") else "" for row in rows],
     }
     for name in FIGURES:
-        columns[name] = [float(row.get("quality", {}).get(name, math.nan)) for row in rows]
+        columns[name] = [_number(row.get("quality", {}).get(name)) for row in rows]
     columns["flags"], columns["warnings"], columns["reason"] = joined("flags"), joined("warnings"), text("reason")
     columns["decision"] = text("decision")
-    columns["seconds"] = [float(row.get("seconds", math.nan)) for row in rows]
+    columns["seconds"] = [_number(row.get("seconds")) for row in rows]
     table = Table(columns, dtype=None if rows else [float if n in FIGURES or n in _FLOATS else str for n in columns])
     for name, meaning in FIGURES.items():
         table[name].info.description = meaning
@@ -78,3 +78,7 @@ def records_table(records: Iterable[Mapping[str, Any]]) -> Table:
 
 
 _FLOATS = ("score", "seconds")
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

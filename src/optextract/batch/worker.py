@@ -8,8 +8,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +118,7 @@ def work(job: Job, settings: Settings) -> list[Record]:
             slits = known.slits(file, common)
             wanted = range(len(slits)) if job.slits is None else [choose(slits, name, job.path) for name in job.slits]
             labels = _labels([slit.name for slit in slits])
+            about["n_slits"] = len(slits)
             for index in dict.fromkeys(wanted):
                 label = labels[index] if len(slits) > 1 else None
                 told = (label, slits[index].name, slits[index].source_name, str(index))
@@ -208,11 +208,22 @@ def _check_target(target: Path, job: Job, settings: Settings) -> None:
     resolved = str(target.resolve())
     if resolved == str(Path(job.path).resolve()) or resolved in settings.inputs:
         raise OptextractError(f"{target} is an input and is never written to; choose another output folder")
+    if target.exists() and not _is_ours(target):
+        raise OptextractError(
+            f"{target} is no product of optextract and is never replaced; choose another output folder"
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is an earlier product of optextract: its primary header says so."""
+    with path.open("rb") as stream:
+        return b"OXVERS  =" in stream.read(64 * 2880)
 
 
 def _products(frame: Frame, recipe: Recipe, target: Path, settings: Settings, job: Job) -> dict[str, Any]:
     """Extract and write; returns what the record says of it."""
     from optextract.io import write
+    from optextract.io._files import replacing
     from optextract.pipeline import extract
     from optextract.report.card import card_of
 
@@ -222,8 +233,7 @@ def _products(frame: Frame, recipe: Recipe, target: Path, settings: Settings, jo
     quality = figures_of(frame, result, others)
     rating = rate(quality)
     products = [target.name]
-    with whole(target) as part:
-        write(result, part)
+    write(result, target, overwrite=True)
     if settings.figures:
         from optextract.report.figures import save_summary
 
@@ -232,12 +242,13 @@ def _products(frame: Frame, recipe: Recipe, target: Path, settings: Settings, jo
         products.append(figure.name)
     card = settings.out / CARDS / f"{target.stem}.json"
     card.parent.mkdir(exist_ok=True)
-    with whole(card) as part:
+    with replacing(card) as part:
         part.write_text(json.dumps(card_of(frame, result, others), separators=(",", ":")), encoding="utf-8")
     return {
         "products": products,
         "source_name": str(frame.meta.get("source_name", "")),  # type: ignore[union-attr]
-        "quality": quality,
+        # JSON knows no NaN
+        "quality": {name: None if value != value else value for name, value in quality.items()},
         "score": rating.score,
         "flags": list(rating.flags),
         "compared": [sentence for other in others if other is not None for sentence in other.words()],
@@ -255,10 +266,26 @@ def _others(job: Job, settings: Settings, frame: Frame, result: Extraction) -> l
     path = x1d_beside(job.path, settings.compare)
     if path is None:
         return []
-    other = read_x1d(path)
+    other = read_x1d(path, _which(path, frame))
     flux = other.flux.to_value(frame.flux_unit)
     aperture = find_aperture(frame, flux) if flux.shape == (frame.n_disp,) else None
     return [compare(result, other, label=path.name, aperture=aperture)]
+
+
+def _which(path: Path, frame: Frame) -> int | str | None:
+    """Which spectrum of an x1d file belongs to a frame: the only one, or the one of that source or slit."""
+    from optextract.errors import ReadError
+    from optextract.io import read_x1d
+
+    try:
+        read_x1d(path)
+    except ReadError as error:
+        names = [frame.meta.get(key) for key in ("source_name", "slit")]
+        for name in (str(name) for name in names if name is not None):
+            if repr(name) in str(error):
+                return name
+        raise
+    return None
 
 
 def x1d_beside(path: str, wanted: str) -> Path | None:
@@ -290,19 +317,6 @@ def _check_trust(recipe: Recipe, settings: Settings) -> None:
             f"the recipe names Python code, profile.model: {recipe.profile.model!r}, which would be run; "
             "--trust allows it where you trust the recipe"
         )
-
-
-@contextmanager
-def whole(target: Path) -> Iterator[Path]:
-    """Write a file whole or not at all: a part beside it that replaces it when the block ends well."""
-    # the ending stays, because writers choose the format by it
-    part = target.with_name(f".part-{os.getpid()}-{target.name}")
-    part.unlink(missing_ok=True)
-    try:
-        yield part
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def failure(job: Job, slit: str | None, error: BaseException) -> Record:

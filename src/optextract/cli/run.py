@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -80,8 +79,8 @@ def _failure_line(record: Mapping[str, Any]) -> str:
     return reason if reason.startswith(record["file"]) else f"{name}: {reason}"
 
 
-def _figure(value: float, form: str, unit: str = "") -> str:
-    return format(value, form) + unit if math.isfinite(value) else "?"
+def _figure(value: float | None, form: str, unit: str = "") -> str:
+    return "?" if value is None else format(value, form) + unit
 
 
 def spectrum_line(record: Mapping[str, Any]) -> str:
