@@ -129,11 +129,7 @@ Param = Annotated[Parameter, BeforeValidator(_parameter)]
 
 
 class Mapped(Section):
-    """Which part of a general FITS file is what (HDU name or number, optionally 'name,version').
-
-    Where `flux` is given, only what is named here is used; without it, extensions are recognised by their names and the
-    other fields add to that.
-    """
+    """Which HDU of a FITS file is what (name, 'name,version' or number); with flux named, nothing else is guessed."""
 
     flux: str | int | None = Field(None, description="HDU of the pixel values; absent: recognised by its name")
     variance: str | int | None = Field(None, description="HDU of the uncertainty")
@@ -141,12 +137,8 @@ class Mapped(Section):
     mask: str | int | None = Field(None, description="HDU of the mask; non-zero is bad")
     wavelength: str | int | None = Field(None, description="HDU of the wavelength, 1D or 2D")
     wavelength_unit: str | None = Field(None, description="unit of the wavelength where the file has none")
-    wavelength_polynomial: tuple[Finite, ...] | None = Field(
-        None, description="coefficients c0, c1, ... of wavelength = sum c_k * column**k"
-    )
-    disp_axis: Literal["x", "y"] | None = Field(
-        None, description="x: dispersion along rows (NAXIS1); y: along columns (NAXIS2); absent: as the file tells"
-    )
+    wavelength_polynomial: tuple[Finite, ...] | None = Field(None, description="c0, c1 ... of sum c_k * column**k")
+    disp_axis: Literal["x", "y"] | None = Field(None, description="x: dispersion along NAXIS1; y: along NAXIS2")
 
     @model_validator(mode="after")
     def _consistent(self) -> Mapped:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import ReadError
 from ._scan import Extent, is_fits, open_bytes, scan
 
-__all__ = ["FitsFile", "card", "cards"]
+__all__ = ["IDENTITY", "FitsFile", "card", "cards"]
 
 #: Cards of any observatory that tell what was observed, carried into products.
 IDENTITY = (
@@ -163,6 +163,10 @@ class FitsFile:
         if integer and data.dtype.kind in "iub":
             return data.astype(data.dtype.newbyteorder("="), copy=False)
         return data.astype(np.float64)
+
+    def array(self, index: int) -> NDArray[np.float64]:
+        """Return an image of one axis longer than 1 as a 1D native float64 array."""
+        return np.asarray(self._data(index)).ravel().astype(np.float64)
 
     def table(self, index: int) -> Any:
         """Return the rows of a table HDU as a FITS record array."""

@@ -57,8 +57,8 @@ def plan(
         rows, aside = _gwcs.sky_rows(pixels.ra, pixels.dec, ra, dec)
         if np.isfinite(rows).any() and aside <= ASIDE:
             places.append((f"its place on the sky ({cards_})", rows))
-        elif not places:
-            how = "outside the rows" if aside <= ASIDE else f'{aside:.1f}" beside the slit'
+        elif not places and np.isfinite(aside):
+            how = "outside the rows" if aside <= ASIDE else f"{aside:.1f} arcsec beside the slit"
             notes.append(f"{cards_} put the source {how}: no planned position.")
     if not places:
         return found, notes

@@ -12,12 +12,15 @@ from ..frame import Frame
 from ..recipe import Input
 from ._fits import FitsFile
 from ._records import Format, Slit, choose
+from .deimos import TableSlit
+from .general import MappedImages, NamedImages, PrimaryImage
 from .jwst import Jwst
+from .msaexp import Msaexp
 
 __all__ = ["FORMATS", "identify", "read", "read_all", "slits"]
 
 #: From the most particular to the most general.
-FORMATS: tuple[Format, ...] = (Jwst(),)
+FORMATS: tuple[Format, ...] = (Jwst(), Msaexp(), TableSlit(), NamedImages(), PrimaryImage())
 
 
 def settings_of(settings: Input | None, unit: str | None) -> Input:
@@ -36,13 +39,28 @@ def identify(file: FitsFile, settings: Input, formats: Sequence[Format] = FORMAT
     ReadError
         If no format recognises it; the message lists what was tried and why it did not fit.
     """
+    if settings.mapping is not None and settings.mapping.flux is not None:
+        return MappedImages()
     tried = []
     for known in formats:
         reason = known.refusal(file)
         if not reason:
             return known
         tried.append(f"{known.name}: {reason}")
-    raise ReadError(f"{file.path} is of no known format. Tried:\n  " + "\n  ".join(tried))
+    raise ReadError(f"{file.path} {_contents(file)} Tried:\n  " + "\n  ".join(tried))
+
+
+def _contents(file: FitsFile) -> str:
+    """Why a file that nobody recognises is no 2D spectrum, as far as can be seen."""
+    flat = [k for k in range(len(file.hdus)) if file.is_image(k) and len([n for n in file.shape(k) if n != 1]) == 2]
+    if flat:
+        listed = ", ".join(file.label(index) for index in flat)
+        return f"is of no known format. Its images are {listed}; input.mapping in the recipe can say which is what."
+    extracted = [k for k in file.tables() if len(file.hdus[k].columns) > 1 and file.name(k) != "ASDF"]
+    if extracted:
+        listed = ", ".join(file.label(index) for index in extracted)
+        return f"holds no 2D spectrum but tables ({listed}): an extracted spectrum is read by read_x1d."
+    return "holds no image of two axes."
 
 
 def _is_path(source: object) -> bool:

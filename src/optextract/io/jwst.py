@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from ..frame import Frame
 from ..recipe import Input
 from . import _gwcs
 from ._fits import FitsFile, card, cards
+from ._fitswcs import from_header
 from ._jwst_plan import plan
 from ._masks import bad_pixels, jwst_bits, variances
 from ._nods import nod_pattern, offsets_of
+from ._pairs import companions, same_shape, science
 from ._records import Slit, quick_snr
 from ._units import jwst_unit
 
@@ -59,12 +62,15 @@ class Jwst:
     def slits(self, file: FitsFile, settings: Input) -> tuple[Slit, ...]:
         """The slits, in the order of EXTVER."""
         records = []
-        for position, index in enumerate(self._science(file)):
+        for position, index in enumerate(science(file, "SCI")):
             header = file.headers[index]
-            flux, error = self._oriented(file, index, "SCI"), None
-            companions = self._companions(file, index)
-            if "ERR" in companions:
-                error = self._checked(file, index, companions["ERR"], "ERR")
+            vertical = self._vertical(file, index, settings)
+            flux, error = self._checked(file, index, index, vertical), None
+            found = companions(file, index, COMPANIONS)
+            if "ERR" in found:
+                # an ERR that does not fit is told where its slit is read, and keeps no other slit from being read
+                with suppress(ReadError):
+                    error = self._checked(file, index, found["ERR"], vertical)
             records.append(
                 Slit(
                     position,
@@ -80,16 +86,17 @@ class Jwst:
 
     def frame(self, file: FitsFile, index: int, settings: Input) -> Frame:
         """Read the slit of that index."""
-        sci = self._science(file)[index]
+        sci = science(file, "SCI")[index]
         header, primary = file.headers[sci], file.primary
         where = f"{file.path}, {file.label(sci)}"
         notes = list(file.complaints)
         unit = jwst_unit(primary, header, settings, where)
         notes += unit.notes
-        flux = self._oriented(file, sci, "SCI")
-        found = self._companions(file, sci)
+        vertical = self._vertical(file, sci, settings)
+        flux = self._checked(file, sci, sci, vertical)
+        found = companions(file, sci, COMPANIONS)
         images: dict[str, FloatArray] = {
-            str(name): self._checked(file, sci, found[name], name)
+            str(name): self._checked(file, sci, found[name], vertical)
             for name in ("ERR", "WHT", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT")
             if name in found
         }
@@ -97,10 +104,9 @@ class Jwst:
         notes += variance.notes
         mask = bad_pixels(flux, images, variance.bad)
         if "DQ" in found:
-            flagged, said = jwst_bits(self._integers(file, sci, found["DQ"]), settings.dq_bits)
+            flagged, said = jwst_bits(self._integers(file, sci, found["DQ"], vertical), settings.dq_bits)
             mask |= flagged
             notes += said
-        vertical = self._vertical(file, sci)
         wcs, reason = _gwcs.load_wcs(file, file.version(sci), _slit_name(header))
         resampled = str(card(primary, "S_RESAMP", "")).upper() == "COMPLETE"
         pixels = None
@@ -109,7 +115,7 @@ class Jwst:
                 pixels = _gwcs.evaluate(wcs, file.image(sci).shape, vertical=vertical)
             except (ValueError, TypeError, RuntimeError, NotImplementedError, AttributeError, KeyError) as error:
                 reason = f"the WCS cannot be evaluated ({error})"
-        wavelength, said = self._wavelength(file, sci, found, pixels, reason, resampled)
+        wavelength, said = self._wavelength(file, sci, found, pixels, reason, resampled, vertical)
         notes += said
         if wavelength is not None and wavelength.ndim == 2:
             _check_axis(wavelength, where, vertical)
@@ -141,41 +147,16 @@ class Jwst:
             meta={key: value for key, value in meta.items() if value is not None},
         )
 
-    def _science(self, file: FitsFile) -> list[int]:
-        """Numbers of the SCI images by EXTVER; two of the same EXTVER are refused."""
-        by_version: dict[int, int] = {}
-        for index in file.images("SCI"):
-            version = file.version(index)
-            if version in by_version:
-                raise ReadError(
-                    f"{file.path}: HDU {by_version[version]} and HDU {index} are both SCI with EXTVER {version}; "
-                    "which ERR and WHT belong to which cannot be known. Name the HDUs in input.mapping"
-                )
-            by_version[version] = index
-        return [by_version[version] for version in sorted(by_version)]
-
-    def _companions(self, file: FitsFile, sci: int) -> dict[str, int]:
-        """Numbers of the extensions that share the EXTVER of a SCI image, wherever they stand."""
-        version, found = file.version(sci), {}
-        for name in COMPANIONS:
-            same = [index for index in file.images(name) if file.version(index) == version]
-            if len(same) > 1:
-                raise ReadError(
-                    f"{file.path}: HDU {same[0]} and HDU {same[1]} are both {name} with EXTVER {version}; "
-                    "which belongs to the SCI of that EXTVER cannot be known. Name the HDUs in input.mapping"
-                )
-            if same:
-                found[name] = same[0]
-        return found
-
-    def _vertical(self, file: FitsFile, sci: int) -> bool:
-        """Whether dispersion runs along axis 2 of the file.
+    def _vertical(self, file: FitsFile, sci: int, settings: Input) -> bool:
+        """Whether dispersion runs along axis 2 of the file: the user's word, else DISPAXIS.
 
         Raises
         ------
         ReadError
             If DISPAXIS is neither 1 nor 2; where it is absent, only MIRI's LRS is known to be vertical.
         """
+        if settings.mapping is not None and settings.mapping.disp_axis is not None:
+            return settings.mapping.disp_axis == "y"
         value = card(file.headers[sci], "DISPAXIS", card(file.primary, "DISPAXIS"))
         if value is None:
             return str(card(file.primary, "EXP_TYPE", "")).upper().startswith("MIR_LRS")
@@ -183,43 +164,30 @@ class Jwst:
             raise ReadError(f"{file.path}: DISPAXIS of {file.label(sci)} must be 1 or 2. Got {value!r} instead.")
         return bool(value == 2)
 
-    def _oriented(self, file: FitsFile, index: int, name: str) -> FloatArray:
+    def _checked(self, file: FitsFile, sci: int, index: int, vertical: bool) -> FloatArray:
+        """SCI or another extension of the slit in the frame's orientation, of the shape of SCI or refused."""
+        same_shape(file, sci, index)
         image = file.image(index)
-        sci = index if name == "SCI" else self._science(file)[0]
-        return image.T if self._vertical(file, sci) else image
+        return image.T if vertical else image
 
-    def _checked(self, file: FitsFile, sci: int, index: int, name: str) -> FloatArray:
-        """An extension of the slit in the frame's orientation, of the shape of SCI or refused."""
-        self._same_shape(file, sci, index, name)
-        image = file.image(index)
-        return image.T if self._vertical(file, sci) else image
-
-    def _integers(self, file: FitsFile, sci: int, index: int) -> NDArray[Any]:
-        self._same_shape(file, sci, index, "DQ")
+    def _integers(self, file: FitsFile, sci: int, index: int, vertical: bool) -> NDArray[Any]:
+        same_shape(file, sci, index)
         image = file.image(index, integer=True)
-        return image.T if self._vertical(file, sci) else image
-
-    def _same_shape(self, file: FitsFile, sci: int, index: int, name: str) -> None:
-        want = tuple(n for n in file.shape(sci) if n != 1)
-        got = tuple(n for n in file.shape(index) if n != 1)
-        if want != got:
-            raise ReadError(
-                f"{file.path}: {file.label(index)} must have the shape of SCI, {file.shape(sci)}. "
-                f"Got {file.shape(index)} instead. (EXTVER pairs {name} with {file.label(sci)}.)"
-            )
+        return image.T if vertical else image
 
     def _wavelength(
         self, file: FitsFile, sci: int, found: Mapping[str, int], pixels: _gwcs.PixelCoordinates | None, reason: str,
-        resampled: bool,
+        resampled: bool, vertical: bool,
     ) -> tuple[FloatArray | None, list[str]]:  # fmt: skip
         """Wavelength in um from gwcs, else from the WAVELENGTH extension, with what there is to say."""
         exact = pixels.wavelength if pixels is not None else None
+        n_y, n_x = file.image(sci).shape
         if exact is not None and not np.isfinite(exact).any():
             exact, reason = None, "the WCS gives no wavelength anywhere"
         stored = None
         if "WAVELENGTH" in found:
             unit = _gwcs.header_wavelength_unit(file.headers[found["WAVELENGTH"]])
-            stored = self._checked(file, sci, found["WAVELENGTH"], "WAVELENGTH")
+            stored = self._checked(file, sci, found["WAVELENGTH"], vertical)
             stored = stored * (1.0 if unit is None else unit.to(u.um))
             stored = np.where(stored > 0, stored, np.nan)
             if not np.isfinite(stored).any():
@@ -227,7 +195,12 @@ class Jwst:
         if exact is None:
             if stored is not None:
                 return _gwcs.reduced(stored), [f"Wavelength from the WAVELENGTH extension: {reason}."]
-            return None, [f"The file has no wavelength that can be read: {reason}. Columns are numbered in pixels."]
+            made = from_header(file.headers[sci], (n_y, n_x), vertical=vertical)
+            if made.values is not None:
+                values = made.values.to_value(u.um, equivalencies=u.spectral())
+                return values, [f"Wavelength from the FITS WCS of the header, an approximation: {reason}.", *made.notes]
+            said = f"The file has no wavelength that can be read: {reason}. Columns are numbered in pixels."
+            return None, [said, *made.notes]
         if stored is not None:
             step = np.nanmedian(np.abs(np.diff(exact, axis=1)))
             with np.errstate(invalid="ignore"):
