@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+from scipy.optimize import brentq
 
 from .errors import RecipeError, bad_value
 
@@ -338,24 +339,27 @@ def _tabulate(
     outside = 0.0 if tail is None else (values[0] + values[-1]) * reach / tail / 2
     total = cdf[-1] + 2 * outside
     half = 0.5 * values.max()
-    peak = int(values.argmax())
     above = values >= half
     left = int(np.argmax(above))
     right = n - 1 - int(np.argmax(above[::-1]))
-    low = np.interp(half, values[left - 1 : left + 1], v[left - 1 : left + 1])
-    high = np.interp(-half, -values[right : right + 2], v[right : right + 2])
-    if not left <= peak <= right:
+    if left == 0 or right == n - 1 or not above[left : right + 1].all():
         raise bad_value("model", "Profile", "a curve with one peak", name, RecipeError)
-    fwhm = high - low
+
+    def over(x: float) -> float:
+        return float(density(np.array([x]))[0]) - half
+
+    # between the samples the curve itself is asked: a linear crossing is wrong by 1e-5
+    fwhm = brentq(over, v[right], v[right + 1], xtol=1e-12) - brentq(over, v[left - 1], v[left], xtol=1e-12)
     return Tabulated(name, v / fwhm, (cdf + outside) / total, values / total * fwhm, tail=tail, index=index)
 
 
 def from_model(model: Any) -> Tabulated:
     """Make a profile of any astropy 1-D model.
 
-    The contract: one input, one output; finite and nowhere negative beyond rounding; one peak; an integral that
-    converges within 40 FWHM. Its position and width are replaced by the fitted ones; its other parameters keep the values
-    that the model has.
+    The contract: one input, one output; finite and nowhere negative beyond rounding; one peak (what is above half of the
+    maximum is one piece), within some 50 FWHM of zero or of the model's ``mean`` or ``x_0``; and nine tenths or more of the
+    integral over 120 FWHM within 20 FWHM of the middle. Its flux is that within 20 FWHM. Its position and width are
+    replaced by the fitted ones; its other parameters keep the values that the model has.
 
     Parameters
     ----------
@@ -377,12 +381,13 @@ def from_model(model: Any) -> Tabulated:
         raise bad_value("model", "Profile", "a callable with one input and one output", model, RecipeError)
 
     def curve(x: FloatArray) -> FloatArray:
-        values = np.asarray(instance(x), dtype=float)
+        with np.errstate(all="ignore"):  # what overflows is not finite, and is refused as such
+            values = np.asarray(instance(x), dtype=float)
         if values.shape != x.shape or not np.isfinite(values).all():
             raise bad_value("model", "Profile", "finite everywhere", model, RecipeError)
         return values
 
-    scale, centre = _rough_scale(curve, model)
+    scale, centre = _rough_scale(curve, instance)
     x = centre + scale * np.linspace(-60, 60, 24001)
     values = curve(x)
     if values.min() < -1e-6 * values.max():
@@ -400,8 +405,13 @@ def from_model(model: Any) -> Tabulated:
 
 def _rough_scale(curve: Callable[[FloatArray], FloatArray], model: Any) -> tuple[float, float]:
     """Find the scale on which a model varies, and its peak, over nine decades."""
+    near = 0.0
+    for name in ("mean", "x_0"):  # what astropy's models call their position
+        place = getattr(model, name, None)
+        if place is not None and np.ndim(getattr(place, "value", place)) == 0:
+            near = float(getattr(place, "value", place))
     for scale in np.logspace(-3, 6, 28):
-        x = np.linspace(-50, 50, 2001) * scale
+        x = near + np.linspace(-50, 50, 2001) * scale
         values = curve(x)
         peak = values.max()
         if peak <= 0:
