@@ -11,8 +11,8 @@ from jdaviz.core.events import SnackbarMessage
 from jdaviz.core.template_mixin import with_spinner
 
 from .. import io
-from ..errors import bad_value
-from ..report.compare import Comparison, compare
+from ..errors import ReadError, bad_value
+from ..report.compare import Comparison, compare, find_aperture
 from ..results import Extraction
 from . import deliver, words
 from .controls import TROUBLE
@@ -119,6 +119,12 @@ class Actions(Part):
             self.results.write(str(filename), overwrite=overwrite)
         return self.results
 
+    def clear_results(self) -> None:
+        """Empty the table of results; the spectra stay in the data collection."""
+        self._rows, self.has_results = [], False
+        self._extractions.clear()
+        self.table._clear_table()
+
     def _add_row(self, row: dict[str, Any]) -> None:
         rows = [old for old in self._rows if old["label"] != row["label"]] + [row]
         self._rows = rows
@@ -130,25 +136,53 @@ class Actions(Part):
     # ------------------------------------------------------------------------------------------------ comparison
 
     def compare_with(self, path: str | Path | None) -> None:
-        """Compare with a spectrum from a file, such as the pipeline's x1d; None for none."""
-        self._x1d = None if path is None else (Path(path).name, io.read_x1d(Path(path).expanduser()))
+        """Compare with a spectrum from a file, such as the pipeline's x1d; None for none.
+
+        Raises
+        ------
+        ReadError
+            If it cannot be read, or holds several spectra and none of this source or slit.
+        """
+        self._x1d = None if path is None else (Path(path).name, self._read_x1d(Path(path).expanduser()))
         self.compare_selected = "None"
         self._update()
+
+    def _read_x1d(self, path: Path) -> io.ExtractedSpectrum:
+        frame = self._read()
+        names = () if frame is None or frame.meta is None else (frame.meta.get("source_name"), frame.meta.get("slit"))
+        for name in names:
+            try:
+                return io.read_x1d(path, None if name is None else str(name))
+            except ReadError:
+                continue  # a file of one spectrum need not name it, or names it otherwise
+        return io.read_x1d(path)
 
     def _compared(self) -> list[Comparison]:
         """The other spectra on the columns of the result."""
         found: list[Comparison] = []
         if self._result is None:
             return found
+        others: list[tuple[str, Any]] = [] if self._x1d is None else [self._x1d]
         if self.compare_selected not in ("", "None"):
             spectrum = self.compare.selected_dc_item.get_object()
-            uncertainty = None if spectrum.uncertainty is None else spectrum.uncertainty.quantity
-            other = {"wavelength": spectrum.spectral_axis, "flux": spectrum.flux, "uncertainty": uncertainty}
-            found.append(compare(self._result, other, label=self.compare_selected))
-        if self._x1d is not None:
-            label, other = self._x1d
-            found.append(compare(self._result, other, label=label))
+            other = {"wavelength": spectrum.spectral_axis, "flux": spectrum.flux}
+            if spectrum.uncertainty is not None:
+                other["uncertainty"] = spectrum.uncertainty.quantity
+            others.append((self.compare_selected, other))
+        for label, other in others:
+            found.append(compare(self._result, other, label=label, aperture=self._aperture(other)))
         return found
+
+    def _aperture(self, other: Any) -> tuple[float, float] | None:
+        """Rows that another spectrum is the plain sum of, where it is one of this frame's."""
+        frame = self._frame
+        if (
+            frame is None
+            or other["flux"].shape != (frame.n_disp,)
+            or not other["flux"].unit.is_equivalent(frame.flux_unit)
+        ):
+            return None
+        return find_aperture(frame, other["flux"].to_value(frame.flux_unit))
 
     def _others(self) -> dict[str, tuple[Any, Any]]:
         """Spectra for the ratio: the matched boxcar and those chosen, each of shape (n_disp,)."""

@@ -3,53 +3,68 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from .. import pipeline
 from ..recipe import Input, Recipe
 from . import deliver, source
 
-__all__ = ["load_file", "load_slit", "show_default"]
+__all__ = ["bring_to_front", "load_file", "load_slit", "show", "show_default", "stem_of"]
 
 _log = logging.getLogger(__name__)
 
 
-def _show(app: Any, path: str, slit: int | None, label: str, settings: Input | None = None) -> str:
+def stem_of(path: str | os.PathLike[str]) -> str:
+    """Return the name of a file without folder and endings."""
+    return os.path.basename(path).split(".fits")[0]
+
+
+def show(app: Any, path: str, slit: int | None, label: str, settings: Input | None = None) -> str:
+    """Load one 2D spectrum into the data collection and a 2D viewer.
+
+    Returns
+    -------
+    str
+        Its label, which is another one where there is such an entry already.
+
+    Raises
+    ------
+    OptextractError, OSError
+        As `optextract.read`.
+    """
     frame = source.read(path, slit, Input() if settings is None else settings)
     label = app.return_unique_name(label)
     spectrum = source.spectrum_of(frame)
-    spectrum.meta[source.KEY] = {"path": path, "slit": slit}
+    spectrum.meta[source.KEY] = {"path": os.path.abspath(path), "slit": slit}
     app._jdaviz_helper.load(spectrum, loader="object", format="2D Spectrum", data_label=label, auto_extract=False)
     return label
 
 
 def load_slit(app: Any, path: str, slit: int, name: str) -> str:
-    """Show a slit of a file that another slit has been loaded from, loading it if that has not been done.
+    """Show a slit of a file, loading it if that has not been done.
 
     Returns
     -------
     str
         The label of its entry in the data collection.
     """
-    for data in app.data_collection:
-        if data.meta.get(source.KEY) == {"path": path, "slit": slit}:
-            label = data.label
-            break
-    else:
-        stem = path.rsplit("/", 1)[-1].split(".fits")[0]
-        label = _show(app, path, slit, f"{stem} [{name}]")
-    for viewer in app._jdaviz_helper.viewers.values():
-        menu = viewer.data_menu
-        if label in menu.data_labels_loaded:
-            menu.set_layer_visibility(label, True)
-            others = [
-                other
-                for other in menu.data_labels_loaded
-                if source.KEY in app.data_collection[other].meta and other != label
-            ]
-            for other in others:
-                menu.set_layer_visibility(other, False)
+    origin = {"path": os.path.abspath(path), "slit": slit}
+    loaded = [data.label for data in app.data_collection if data.meta.get(source.KEY) == origin]
+    label = loaded[0] if loaded else show(app, path, slit, f"{stem_of(path)} [{name}]")
+    bring_to_front(app, label)
     return label
+
+
+def bring_to_front(app: Any, label: str) -> None:
+    """Make one 2D spectrum the visible one wherever it is loaded; the others stay loaded."""
+    for viewer in app._viewer_store.values():
+        shown = [layer.layer.label for layer in viewer.layers]
+        if label in shown and app.data_collection[label].ndim == 2:
+            for layer in viewer.layers:
+                other = layer.layer
+                if other.label == label or source.KEY in getattr(other, "meta", {}):
+                    layer.visible = other.label == label
 
 
 def load_file(app: Any, path: str, settings: Input | None = None) -> str:
@@ -66,8 +81,7 @@ def load_file(app: Any, path: str, settings: Input | None = None) -> str:
         As `optextract.read`.
     """
     names = source.slit_names(path)
-    stem = path.rsplit("/", 1)[-1].split(".fits")[0]
-    label = load_slit(app, path, 0, names[0]) if names else _show(app, path, None, stem, settings)
+    label = load_slit(app, path, 0, names[0]) if names else show(app, path, None, stem_of(path), settings)
     show_default(app, label)
     return label
 

@@ -78,7 +78,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
     * ``results``, ``extractions`` : what has been extracted, as a table and one by one
     * ``compare`` : a 1D spectrum to compare with; :meth:`compare_with` : one from a file
     * ``add_results`` : label and viewer of the next result
-    * :meth:`extract`, :meth:`save`, :meth:`add_images`, :meth:`export_table`
+    * :meth:`extract`, :meth:`save`, :meth:`add_images`, :meth:`export_table`, :meth:`clear_results`
     * :meth:`set`, :meth:`undo`, :meth:`reset`, :meth:`import_recipe`, :meth:`export_recipe`
     * :meth:`as_python`, :meth:`as_command`, :meth:`next_slit`, :meth:`previous_slit`
     """
@@ -157,7 +157,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
             default_text="None",
             filters=["is_spectrum", "not_from_this_plugin"],
         )
-        self.table = Table(self, name="results")
+        self.table = Table(self, name="results", clear_callback=self.clear_results)
         self.table_widget = "IPY_MODEL_" + self.table.model_id
         for message in (ViewerVisibleLayersChangedMessage, GlobalDisplayUnitChanged, ViewerAddedMessage):
             self.hub.subscribe(self, message, handler=lambda _: self._redraw())
@@ -180,8 +180,8 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
         expose = (
             "dataset", "slit", "region", "spectral_range", "recipe", "sources", "preview", "live", "results",
             "extractions", "compare", "compare_with", "add_results", "extract", "save", "add_images", "export_table",
-            "set", "undo", "reset", "import_recipe", "export_recipe", "as_python", "as_command", "next_slit",
-            "previous_slit",
+            "clear_results", "set", "undo", "reset", "import_recipe", "export_recipe", "as_python", "as_command",
+            "next_slit", "previous_slit",
         )  # fmt: skip
         return PluginUserApi(self, expose=expose, readonly=("preview", "results", "extractions"))
 

@@ -28,7 +28,7 @@ def register() -> None:
     The ``glue.plugins`` entry point does this by itself; call it where ``~/.glue/plugins.cfg`` switches the plugin off.
     An older-style app (``Specviz2d``) that exists already cannot be found from here: make it after this call.
     """
-    from . import loader, plugin, tools  # noqa: F401  (importing them fills the host's registries)
+    from . import importer, plugin, tools  # noqa: F401  (importing them fills the host's registries)
 
     _tray_of_configurations()
     _tools_of_viewers()

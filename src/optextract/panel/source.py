@@ -77,7 +77,7 @@ def frame_of(data: Any, settings: Input) -> Frame:
 
     key = (data.uuid, settings)
     if key not in _frames:
-        _frames[key] = io.read(data.get_object(cls=Spectrum), settings=settings)
+        _frames[key] = io.read(data.get_object(cls=Spectrum, statistic=None), settings=settings)
     return _frames[key]
 
 
