@@ -232,7 +232,8 @@ def _paths_of(text: str) -> list[tuple[str, Override | None]]:
     path = Path(text).expanduser()
     if path.suffix.lower() in (".csv", ".ecsv"):
         return list(read_table(path))
-    if path.is_dir():
+    # a folder that is called like a file is a file that will fail, and does not stop the others
+    if path.is_dir() and not path.name.lower().endswith((".fits", ".fits.gz")):
         inside = sorted(str(p) for p in path.iterdir() if p.name.lower().endswith(("_s2d.fits", "_s2d.fits.gz")))
         if not inside:
             raise bad_value("files", "optextract run", "a folder that holds *_s2d.fits files", text)

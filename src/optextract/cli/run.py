@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> Generator[str, None, int]:
                 for sentence in record.get("compared", ()):
                     yield f"    {sentence}"
             if args.verbose and record["status"] == "done":
-                for sentence in record["warnings"]:
+                for sentence in (*record["warnings"], *record["notes"]):
                     yield f"    {sentence}"
     if total > 1 or batch.unchanged:
         yield _summary(count, len(batch.unchanged), total, time.monotonic() - started, batch.settings.out)

@@ -63,7 +63,7 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
         "decision": str(record.get("decision", "")),
         "score": _finite(record.get("score")),
         "flags": list(record.get("flags", ())) if record["status"] != "failed" else [str(record.get("reason", ""))],
-        "warnings": list(record.get("warnings", ())),
+        "warnings": [*record.get("warnings", ()), *record.get("notes", ())],
         "compared": list(record.get("compared", ())),
         "product": urllib.parse.quote(products[0]) if products else "",
         "n_source": quality.get("n_source"),
