@@ -199,9 +199,9 @@ def fit_background(
         return _nothing(data, {"choice": "none, as asked for"})
     allowed = weight * rows
     apart = allowed * clear
-    enough = np.median((apart > 0).sum(axis=1)[(weight > 0).any(axis=1)]) >= _LEAST_CLEAR
-    if not enough:
-        return _fit_once(data, allowed, profiles, settings, sides)
+    if not _surrounded(apart, allowed, sides):
+        # the clear rows would have to be extrapolated under the source: let all rows speak, and ask them for less
+        return _fit_once(data, allowed, profiles, settings, sides, highest=1)
     # the wings come off with the fluxes of the pixels near the sources; twice, since those need the background
     fit = _fit_once(data, apart, profiles[:, :0], settings, sides)
     for _ in range(2):
@@ -213,6 +213,17 @@ def fit_background(
         if np.abs(light * (apart > 0)).max() * np.sqrt(weight.max()) < 0.01:
             break
     return fit
+
+
+def _surrounded(apart: FloatArray, allowed: FloatArray, sides: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> bool:
+    """Whether source-free pixels on both sides are many enough to carry the background between them."""
+    seen = (allowed > 0).any(axis=1)
+    free = (apart > 0)[seen].sum(axis=1)
+    usable = (allowed > 0)[seen].sum(axis=1)
+    both = all((apart[seen] * side > 0).sum(axis=1).mean() >= 1.5 for side in sides) or not (
+        sides[0].any() or sides[1].any()
+    )
+    return bool(both and np.median(free) >= _LEAST_CLEAR and np.median(free / usable) >= 0.4)
 
 
 def _wings(data: FloatArray, weight: FloatArray, profiles: FloatArray) -> FloatArray:
@@ -227,10 +238,11 @@ def _fit_once(
     profiles: FloatArray,
     settings: Background,
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    highest: int = _MAX_CROSS,
 ) -> BackgroundFit:
     """Fit to the pixels of non-zero weight, the fluxes of `profiles` eliminated."""
     asked = settings.degree
-    highest = _MAX_CROSS if asked == "auto" else int(asked)
+    highest = highest if asked == "auto" else int(asked)
     highest = min(highest, max(int(((weight > 0).any(axis=0)).sum()) - profiles.shape[1] - 1, 0))
     basis = cross_basis(data.shape[1], highest)
     reduced = _reduce(data, weight, profiles, basis)

@@ -21,6 +21,9 @@ FloatArray = NDArray[np.float64]
 _MAX_RECTIFIED, _MAX_CURVED = 3, 4
 _EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified data
 _SHAPE_EVIDENCE = 10.0
+_TOLERANCE = 0.05  # of the source's light: no artefact but an imperfect profile
+_MOST_MISFIT = 4.0
+_BRIGHT = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,9 @@ def _padded(geometry: Geometry, degree: int, width_degree: int) -> Geometry:
     return replace(geometry, centre=centre, log_fwhm=width)
 
 
-def _limits(recipe: Recipe, n_bin: int, rectified: bool, start: Geometry, from_data: bool) -> tuple[int, int]:
+def _limits(
+    recipe: Recipe, n_bin: int, rectified: bool, start: Geometry, from_data: bool, max_degree: int | None
+) -> tuple[int, int]:
     """Highest degrees to try for centre and width."""
     room = max((n_bin - 1) // 3, 0)
     most = _MAX_RECTIFIED if rectified else _MAX_CURVED
@@ -69,7 +74,7 @@ def _limits(recipe: Recipe, n_bin: int, rectified: bool, start: Geometry, from_d
         centre = 0 if recipe.trace.degree == "auto" else centre
         width = 0 if recipe.trace.fwhm_degree == "auto" else width
     if start.given is not None:
-        centre = 0
+        centre = min(centre, 0 if max_degree is None else max_degree)
     return centre, width
 
 
@@ -104,15 +109,18 @@ def choose_geometry(
     noise : float, optional
         Empirical factor on the errors of many columns together, where it is known; the bins' own is used if it is larger.
     """
-    top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data)
+    top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data, problem.max_degree)
     # a first fit with what the start has keeps the largest one from wandering off
     low, low_width = min(len(start.centre) - 1, top), min(start.log_fwhm.shape[1] - 1, top_width)
     first = fit_geometry(
         binned, _padded(start, low, low_width), problem, max_steps=6 if (low, low_width) != (top, top_width) else 25
     )
-    largest = first
-    if (low, low_width) != (top, top_width):
-        largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
+    binned = _trusted(binned, first, problem)
+    if rectified and not _bright(first, max(noise, _noise(first))):
+        # resampled traces are straight; only where every bin is bright may the data say otherwise
+        top = min(top, 1) if recipe.trace.degree == "auto" else top
+        top_width = min(top_width, 1) if recipe.trace.fwhm_degree == "auto" else top_width
+    largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
     noise = max(noise, _noise(largest))
     n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
@@ -134,9 +142,41 @@ def choose_geometry(
         if not _sane(fit, largest):
             fit = fit_geometry(binned, _padded(first.geometry, best[1], best[2]), problem)
     choice = Choice(fit, problem, noise, problem.shape.name, binned.column)
-    if recipe.profile.kind == "auto" and from_data and problem.free_width:
+    # beside negative twins of free depth, wings and background are one and the same: stay with the Gaussian
+    if recipe.profile.kind == "auto" and from_data and problem.free_width and not problem.nods:
         choice = _try_moffat(binned, choice, n_data)
     return choice
+
+
+def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
+    """Weights lowered in bins that nothing like the source explains: artefacts, detector edges, residual sky."""
+    n_cross = binned.data.shape[1]
+    centre, fwhm = evaluate(fit.geometry, binned.column)
+    terms = terms_of(fit.shape, centre, fwhm, problem.nods, problem.background, n_cross)
+    solution = solve_columns(binned.data, binned.weight, terms)
+    n_source = fit.geometry.n_source
+    light = (solution.coefficients[:, None, :n_source] @ terms[:, :n_source])[:, 0]
+    residual = binned.data - (solution.coefficients[:, None, :] @ terms)[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # a bright bin may well be a few per cent off its profile
+        variance = 1.0 / binned.weight + (_TOLERANCE * light) ** 2
+        misfit = np.where(binned.weight > 0, residual**2 / variance, 0.0).sum(axis=1)
+    freedom = np.maximum((binned.weight > 0).sum(axis=1) - terms.shape[1], 1)
+    ratio = misfit / freedom
+    seen = ratio > 0
+    if seen.sum() < 8:
+        return binned
+    limit = _MOST_MISFIT * max(float(np.median(ratio[seen])), 1.0)
+    factor = np.where(ratio > limit, (limit / np.maximum(ratio, limit)) ** 2, 1.0)
+    return replace(binned, weight=binned.weight * factor[:, None])
+
+
+def _bright(fit: Fit, noise: float) -> bool:
+    """Whether the first source stands out in nearly every bin."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = np.abs(fit.amplitude[:, 0]) / fit.amplitude_error[:, 0]
+    snr = snr[np.isfinite(snr) & (fit.amplitude_error[:, 0] > 0)]
+    return snr.size > 0 and float(np.percentile(snr, 20)) > _BRIGHT * noise
 
 
 def _noise(fit: Fit) -> float:

@@ -56,21 +56,36 @@ META_KEYS = {
 
 def _frozen_array(value: ArrayLike, name: str, dtype: type = np.float64) -> NDArray[Any]:
     """Copy to a native, contiguous, read-only array."""
+    if np.iscomplexobj(value):
+        raise bad_value(name, "Frame", "an array of real numbers", "complex numbers", FrameError)
     try:
-        array = np.array(value, dtype=dtype, order="C", copy=True)
+        array: NDArray[Any] = np.array(value, dtype=dtype, order="C", copy=True)
     except (TypeError, ValueError) as error:
         raise bad_value(name, "Frame", f"an array of {np.dtype(dtype).name} numbers", value, FrameError) from error
     array.flags.writeable = False
     return array
 
 
-def _plain(value: Any) -> Any:
-    """Numbers of a Quantity or of a masked array with the masked ones as NaN; anything else as it is."""
+def _plain(value: Any, name: str, unit: u.UnitBase) -> Any:
+    """Numbers of a Quantity in `unit`, or of a masked array with the masked ones as NaN; anything else as it is."""
     if isinstance(value, u.Quantity):
-        return value.value
+        try:
+            return value.to_value(unit)
+        except u.UnitConversionError as error:
+            wanted = str(unit) if str(unit) else "a plain number"
+            raise bad_value(
+                name, "Frame", f"in a unit that converts to {wanted}", str(value.unit), FrameError
+            ) from error
     if isinstance(value, np.ma.MaskedArray):
         return np.ma.filled(value.astype(float), np.nan)
     return value
+
+
+def _unit(value: Any, name: str, caller: str) -> u.UnitBase:
+    try:
+        return u.Unit(value)
+    except (TypeError, ValueError) as error:
+        raise bad_value(name, caller, "a unit that astropy knows", value, FrameError) from error
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,8 +97,8 @@ class Frame:
     flux : array_like, shape (n_cross, n_disp)
         Pixel values; dispersion runs along axis 1. A `~astropy.units.Quantity` brings its unit along.
     variance : array_like, shape (n_cross, n_disp), optional
-        Variance of each pixel in the square of `unit`. Without it (and without `variance_parts`, weights, or gain and
-        read noise in `meta`) extraction is refused: a variance is never invented.
+        Variance of each pixel in the square of `unit`; a Quantity is converted. Without it (and without
+        `variance_parts`, weights, or gain and read noise in `meta`) extraction is refused: none is ever invented.
     variance_parts : mapping of str to array_like, optional
         Independent components of the variance: any of ``poisson``, ``rnoise`` and ``flat``.
     mask : array_like of bool, shape (n_cross, n_disp), optional
@@ -99,32 +114,34 @@ class Frame:
     Raises
     ------
     FrameError
-        If the shapes disagree, a variance is negative, or a name of `variance_parts` is unknown.
+        If the shapes disagree, a variance is negative, a unit is unknown or does not fit, or a name of `variance_parts`
+        is unknown.
     """
 
     flux: NDArray[np.float64]
     variance: NDArray[np.float64] | None = None
-    variance_parts: Mapping[str, NDArray[np.float64]] | None = None
-    mask: NDArray[np.bool_] | None = None
+    # None stands for "absent" in the call alone: a frame that was built has all four
+    variance_parts: Mapping[str, NDArray[np.float64]] = None  # type: ignore[assignment]
+    mask: NDArray[np.bool_] = None  # type: ignore[assignment]
     wavelength: u.Quantity | None = None
-    unit: u.UnitBase | None = None
-    meta: Mapping[str, Any] | None = None
+    unit: u.UnitBase = None
+    meta: Mapping[str, Any] = None  # type: ignore[assignment]
     _good: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        unit = self.unit
+        unit = u.dimensionless_unscaled if self.unit is None else _unit(self.unit, "unit", "Frame")
         if isinstance(self.flux, u.Quantity):
-            if unit is not None and u.Unit(unit) != self.flux.unit:
+            if self.unit is not None and unit != self.flux.unit:
                 raise bad_value("unit", "Frame", f"the unit of flux ({self.flux.unit})", str(unit), FrameError)
             unit = self.flux.unit
-        flux = _frozen_array(_plain(self.flux), "flux")
+        put("unit", unit)
+        flux = _frozen_array(_plain(self.flux, "flux", unit), "flux")
         if flux.ndim != 2 or flux.size == 0:
             raise bad_value("flux", "Frame", "a 2D array (n_cross, n_disp)", f"shape {flux.shape}", FrameError)
         put("flux", flux)
-        put("unit", u.dimensionless_unscaled if unit is None else u.Unit(unit))
         masked = ~np.isfinite(flux)
         if self.mask is not None:
             mask = np.asarray(self.mask)
@@ -153,10 +170,12 @@ class Frame:
         put("_good", good)
         if self.wavelength is not None:
             put("wavelength", self._check_wavelength(self.wavelength))
-        put("meta", MappingProxyType(dict(self.meta) if self.meta is not None else {}))
+        if self.meta is not None and not isinstance(self.meta, Mapping):
+            raise bad_value("meta", "Frame", "a mapping", self.meta, FrameError)
+        put("meta", MappingProxyType({} if self.meta is None else dict(self.meta)))
 
     def _check_variance(self, value: Any, name: str, masked: NDArray[np.bool_]) -> NDArray[np.float64]:
-        array = _frozen_array(_plain(value), name)
+        array = _frozen_array(_plain(value, name, self.unit**2), name)
         if array.shape != self.flux.shape:
             raise bad_value(
                 name, "Frame", f"an array of the shape of flux, {self.flux.shape}", f"shape {array.shape}", FrameError
@@ -174,14 +193,11 @@ class Frame:
         return array
 
     def _check_wavelength(self, value: Any) -> u.Quantity:
+        rule = "a Quantity with a unit of length (or frequency, energy, pixel)"
         if not isinstance(value, u.Quantity):
-            raise bad_value(
-                "wavelength",
-                "Frame",
-                "a Quantity with a unit of length (or frequency, energy)",
-                type(value),
-                FrameError,
-            )
+            raise bad_value("wavelength", "Frame", rule, type(value).__name__, FrameError)
+        if not (value.unit.is_equivalent(u.um, u.spectral()) or value.unit.is_equivalent(u.pix)):
+            raise bad_value("wavelength", "Frame", rule, str(value.unit), FrameError)
         if value.shape not in ((self.n_disp,), self.shape):
             raise bad_value(
                 "wavelength", "Frame", f"of shape ({self.n_disp},) or {self.shape}", f"shape {value.shape}", FrameError
@@ -193,7 +209,7 @@ class Frame:
     @property
     def shape(self) -> tuple[int, int]:
         """Number of pixels (n_cross, n_disp)."""
-        return self.flux.shape  # type: ignore[return-value]
+        return self.flux.shape
 
     @property
     def n_cross(self) -> int:
@@ -219,12 +235,12 @@ class Frame:
         """
         named = self.meta.get("flux_unit")
         if named is not None:
-            return u.Unit(named)
-        return u.Jy if self._per_steradian else self.unit  # type: ignore[return-value]
+            return _unit(named, "flux_unit", "Frame.meta")
+        return u.Jy if self._per_steradian else self.unit
 
     @property
     def _per_steradian(self) -> bool:
-        return bool(self.unit.is_equivalent(u.Jy / u.sr))  # type: ignore[union-attr]
+        return bool(self.unit.is_equivalent(u.Jy / u.sr))
 
     @property
     def flux_scale(self) -> float:
@@ -247,9 +263,15 @@ class Frame:
                     area,
                     FrameError,
                 )
-            unit = unit * u.sr
-            return float(unit.to(self.flux_unit)) * float(area)
-        return float(unit.to(self.flux_unit))  # type: ignore[union-attr]
+            return self._factor(unit * u.sr) * float(area)
+        return self._factor(unit)
+
+    def _factor(self, unit: u.UnitBase) -> float:
+        try:
+            return float(unit.to(self.flux_unit))
+        except u.UnitConversionError as error:
+            rule = f"a unit that {unit} converts to"
+            raise bad_value("flux_unit", "Frame.meta", rule, str(self.flux_unit), FrameError) from error
 
     def replace(self, **changes: Any) -> Frame:
         """Return a copy with some of the constructor's arguments replaced."""

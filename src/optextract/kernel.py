@@ -20,10 +20,12 @@ from .trace import Fit, Geometry, Problem, evaluate, fit_geometry, information_c
 
 __all__ = [
     "Slice",
+    "another_source",
     "choose_columns",
     "coadd",
     "compare_profiles",
     "cross_basis",
+    "find_negatives",
     "fit_slice",
     "place_sources",
     "slice_model",
@@ -234,6 +236,99 @@ def place_sources(
     if len(positions) < number:  # nothing positive fits: set the missing ones beside the first, to be judged by the fit
         positions = tuple(positions[0] + k * best[2] for k in range(number))
     return positions, best[2]
+
+
+def find_negatives(
+    cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...] = (), most: int = 4
+) -> tuple[float, ...]:
+    """Offsets of negative traces beside the first source that the file does not tell of.
+
+    A trace counts if it lies two FWHM or more from every source, holds a twentieth of the first source's flux or more,
+    is significant at 10 sigma, and removes a quarter of the misfit that is left.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    positions : tuple of float
+        Rows of the sources.
+    fwhm : float
+        Their FWHM, pixel.
+    nods : tuple of float
+        Offsets already known.
+    most : int, optional
+        Most traces to look for.
+    """
+    good = np.flatnonzero(cut.binned.weight[0] > 0)
+    n_cross = cut.binned.data.shape[1]
+    if len(good) < 12:
+        return nods
+    background = cross_basis(n_cross, 1)
+    rows = np.arange(good[0], good[-1] + 0.01, 0.25)
+    found = list(nods)
+    for _ in range(most):
+        taken = [*positions, *(positions[0] + np.array(found))]
+        free = rows[np.min(np.abs(rows[:, None] - np.array(taken)), axis=1) >= 2.0 * fwhm]
+        if not len(free):
+            break
+        fixed = np.repeat(np.array(taken)[:, None], len(free) + 1, axis=1)
+        moving = np.append(free, -10.0 * fwhm - 100.0)  # the last try lies outside: it is the fit without the trace
+        centre = np.concatenate([fixed, moving[None, :]])
+        terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), background, n_cross)
+        data = np.broadcast_to(cut.binned.data, (len(moving), n_cross))
+        weight = np.broadcast_to(cut.binned.weight, (len(moving), n_cross))
+        solution = solve_columns(data, weight, terms)
+        flux = solution.coefficients[:, len(taken)]
+        depth = flux / np.where(solution.coefficients[:, 0] > 0, solution.coefficients[:, 0], np.inf)
+        gain = solution.chi2[-1] - solution.chi2
+        # beside a second trace that is yet to be found, the misfit is no measure of noise: ask for a good part of it
+        usable = (depth < -0.05) & (depth > -1.5) & (gain > 100.0) & (gain > 0.25 * solution.chi2[-1])
+        usable[-1] = False
+        if not usable.any():
+            break
+        best = int(np.argmax(np.where(usable, gain, -np.inf)))
+        found.append(float(moving[best] - positions[0]))
+    return tuple(sorted(found))
+
+
+def another_source(
+    cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...]
+) -> tuple[float, float] | None:
+    """Row of one more source and the evidence for it (drop of chi2 over the slice's scatter), or None.
+
+    It must lie 0.8 FWHM or more from the others, hold a tenth of the first one's flux, and not be what a wider profile
+    explains as well.
+    """
+    good = np.flatnonzero(cut.binned.weight[0] > 0)
+    n_cross = cut.binned.data.shape[1]
+    if len(good) < 8 + 2 * len(positions):
+        return None
+    background = cross_basis(n_cross, 1)
+    rows = np.arange(good[0] + 1.0, good[-1] - 0.99, 0.25)
+    taken = np.array([*positions, *(p + offset for p in positions for offset in nods)])
+    apart = np.abs(rows[:, None] - taken)
+    clear = (apart[:, : len(positions)] >= 0.8 * fwhm).all(axis=1) & (apart[:, len(positions) :] >= 1.2 * fwhm).all(
+        axis=1
+    )
+    rows = rows[clear]
+    if not len(rows):
+        return None
+    alone = min(
+        _scan(cut, list(positions[:-1]), width, nods, background, positions[-1] + np.arange(-0.5, 0.51, 0.1))[0].min()
+        for width in fwhm * np.geomspace(0.7, 1.8, 9)
+    )
+    best, row = np.inf, 0.0
+    for width in fwhm * np.geomspace(0.6, 1.3, 6):
+        chi2, flux = _scan(cut, list(positions), float(width), nods, background, rows)
+        enough = flux[:, -1] >= 0.1 * flux[:, 0]
+        chi2 = np.where(enough, chi2, np.inf)
+        if chi2.min() < best:
+            best, row = float(chi2.min()), float(rows[int(chi2.argmin())])
+    if not np.isfinite(best):
+        return None
+    freedom = max(len(good) - len(positions) - 4, 1)
+    evidence = (alone - best) / max(1.0, best / freedom)
+    return row, float(evidence)
 
 
 def fit_slice(cut: Slice, positions: tuple[float, ...], fwhm: float, problem: Problem) -> Fit:

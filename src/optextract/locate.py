@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
-from .kernel import Slice, choose_columns, coadd, cross_basis, place_sources
+from .kernel import Slice, another_source, choose_columns, coadd, cross_basis, find_negatives, place_sources
 from .profiles import MIN_MOFFAT_INDEX, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import FileRef, Recipe
 from .trace import Geometry, Problem
@@ -25,6 +25,9 @@ FloatArray = NDArray[np.float64]
 _PRIOR_FWHM = 2.0
 _PRIOR_WIDTH = 0.3
 _SHAPE_SNR = 10.0
+_SECOND_EVIDENCE = 50.0
+_MOST_SOURCES = 4
+_BEND = 0.5  # pixel: how far a rectified trace may depart from a row, 1 sigma of each coefficient
 _WIDEST = 0.3  # of the window: a wider 'source' is background
 
 
@@ -129,51 +132,146 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     """
     sources, profile = recipe.sources, recipe.profile
     nods = _nod_offsets(frame, recipe)
-    planned = _planned(frame, window, recipe)
     given = given_trace(recipe, frame)
-    detection = detect(
-        window.data,
-        window.weight,
-        lines=sources.find == "lines",
-        may_curve=frame.meta.get("rectified") is not True and given is None,
-        planned=planned,
-        planned_sigma=sources.planned_sigma,
-        nods=nods,
-    )
-    named = [item.centre.value - window.row for item in sources.items if item.centre.value is not None]
-    warnings = _doubts(detection, planned, window, bool(named) or given is not None)
+    path = given if given is not None else _planned_trace(frame, recipe)
+    planned = _planned(frame, window, recipe, path)
+    detection = _detect(frame, window, recipe, path, planned, nods)
+    named = tuple(item.centre.value - window.row for item in sources.items if item.centre.value is not None)
+    told = bool(named) or given is not None
+    warnings = _doubts(detection, planned, window, told, path)
     columns = choose_columns(detection, window.n_disp, recipe.kernel, window.column)
     if sources.find == "lines" and recipe.kernel.disp is None:
-        columns = _line_columns(detection, columns)
+        columns = _line_columns(detection)
     cut = coadd(window.data, window.weight, columns, recipe.kernel.combine)
     bounds = profile.fwhm.bounds if profile.fwhm.bounds is not None else (0.5, max(3.0, _WIDEST * window.n_cross))
     number = _number(recipe)
     first = float(np.interp(cut.centre_column, detection.column, detection.row))
-    if given is not None:
+    if given is not None and not recipe.trace.shift:
         first = float(given[window.column + int(cut.centre_column)]) - window.row
     fwhm0 = profile.fwhm.value if profile.fwhm.value is not None else detection.fwhm
-    if named and len(named) >= number:
-        positions: tuple[float, ...] = tuple(named)
-        width = fwhm0
+    from_data = detection.snr >= _SHAPE_SNR
+    if len(named) >= number:
+        positions, width = named, fwhm0
     elif detection.found or named:
-        anchor = named[0] if named else first
-        positions, width = place_sources(cut, anchor, fwhm0, number, nods, bounds)
-        if named:
-            positions = (named[0], *positions[1:])
+        positions, width = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
+        positions = (*named[:1], *positions[1:]) if named else positions
     else:
         # nothing stands out: the data must not choose the row, or noise would be extracted where it is brightest
-        anchor = planned if planned is not None else (window.n_cross - 1) / 2
-        positions, width = tuple(anchor + 2.0 * k * _PRIOR_FWHM for k in range(number)), _PRIOR_FWHM
+        positions, width = tuple(first + 2.0 * k * _PRIOR_FWHM for k in range(number)), _PRIOR_FWHM
     if profile.fwhm.value is not None:
         width = profile.fwhm.value
-    from_data = detection.snr >= _SHAPE_SNR
+    if from_data and sources.find == "continuum":
+        nods, told_of = _look_for_nods(cut, positions, width, nods, recipe)
+        warnings += told_of
+        if path is None and not detection.curved:  # a slice of a trace that moves is broader than its profile
+            positions, more = _look_for_sources(cut, positions, width, nods, bounds, recipe, window)
+            warnings += more
+    if profile.fwhm.bounds is None and from_data:
+        # the slice knows the width to better than a factor of two; a fit that leaves it has found something else
+        bounds = (max(bounds[0], 0.5 * width), max(bounds[0] * 1.5, 2.0 * width))
     problem = _problem(recipe, window, nods, bounds, from_data, detection.found, width, planned)
-    geometry = _start_geometry(window, detection, positions, width, given, recipe)
+    if frame.meta.get("rectified") is True:
+        problem = replace(problem, prior_bend=_BEND)
+    geometry = _start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
+    if path is not None and given is None:
+        problem = replace(problem, max_degree=1)
     return Start(detection, cut, geometry, problem, from_data, warnings)
 
 
-def _planned(frame: Frame, window: Window, recipe: Recipe) -> float | None:
+def _planned_trace(frame: Frame, recipe: Recipe) -> FloatArray | None:
+    """The curve that the file predicts for a source in an unrectified frame, one row per column."""
+    path = frame.meta.get("planned_trace")
+    if path is None or not recipe.sources.planned:
+        return None
+    path = np.asarray(path, dtype=float)
+    seen = np.isfinite(path)
+    if path.shape != (frame.n_disp,) or not seen.any():
+        return None
+    return np.interp(np.arange(frame.n_disp), np.flatnonzero(seen), path[seen])
+
+
+def _detect(
+    frame: Frame,
+    window: Window,
+    recipe: Recipe,
+    path: FloatArray | None,
+    planned: float | None,
+    nods: tuple[float, ...],
+) -> Detection:
+    """Detection along rows, or along a known path: whole-pixel shifts straighten it for the search alone."""
+    data, weight = window.data, window.weight
+    shift = np.zeros(window.n_disp, dtype=int)
+    if path is not None:
+        inside = path[window.column : window.column + window.n_disp]
+        shift = np.round(inside - np.median(inside)).astype(int)
+        rows = np.arange(window.n_cross) + shift[:, None]
+        valid = (rows >= 0) & (rows < window.n_cross)
+        rows = np.clip(rows, 0, window.n_cross - 1)
+        data = np.take_along_axis(data, rows, axis=1)
+        weight = np.where(valid, np.take_along_axis(weight, rows, axis=1), 0.0)
+    found = detect(
+        data,
+        weight,
+        lines=recipe.sources.find == "lines",
+        may_curve=frame.meta.get("rectified") is not True and path is None,
+        planned=planned,
+        planned_sigma=recipe.sources.planned_sigma,
+        nods=nods,
+    )
+    if path is None:
+        return found
+    at = np.clip(found.column.astype(int), 0, window.n_disp - 1)
+    return replace(found, row=found.row + shift[at])
+
+
+def _look_for_nods(
+    cut: Slice, positions: tuple[float, ...], width: float, nods: tuple[float, ...], recipe: Recipe
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Negative traces that the file does not tell of, and a word on them."""
+    if nods or recipe.nods.mode != "auto" or recipe.nods.offsets is not None:
+        return nods, ()
+    seen = find_negatives(cut, positions, width)
+    if not seen:
+        return nods, ()
+    where = ", ".join(f"{offset:+.1f}" for offset in seen)
+    return seen, (
+        f"Negative traces are seen {where} pixels from the source, of which the file does not tell: they are modelled. "
+        "nods.mode: ignore turns that off.",
+    )
+
+
+def _look_for_sources(
+    cut: Slice,
+    positions: tuple[float, ...],
+    width: float,
+    nods: tuple[float, ...],
+    bounds: tuple[float, float],
+    recipe: Recipe,
+    window: Window,
+) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Further sources: taken where the recipe leaves their number to the evidence, else spoken of."""
+    if recipe.sources.number != "auto":
+        if len(positions) > 1 or recipe.sources.items:
+            return positions, ()
+        seen = another_source(cut, positions, width, nods)
+        if seen is None or seen[1] < _SECOND_EVIDENCE:
+            return positions, ()
+        return positions, (
+            f"A second source is seen near row {seen[0] + window.row:.1f} (chi2 lower by {seen[1]:.0f} in the kernel "
+            "slice): set sources.number to 2 or auto.",
+        )
+    while len(positions) < _MOST_SOURCES:
+        seen = another_source(cut, positions, width, nods)
+        if seen is None or seen[1] < _SECOND_EVIDENCE:
+            break
+        positions, width = place_sources(cut, positions[0], width, len(positions) + 1, nods, bounds)
+    return positions, ()
+
+
+def _planned(frame: Frame, window: Window, recipe: Recipe, path: FloatArray | None) -> float | None:
     value = frame.meta.get("planned_cross")
+    if path is not None:
+        value = float(np.median(path[window.column : window.column + window.n_disp]))
     if not recipe.sources.planned or value is None or not np.isfinite(value):
         return None
     row = float(value) - window.row
@@ -193,7 +291,9 @@ def _number(recipe: Recipe) -> int:
     return number
 
 
-def _doubts(detection: Detection, planned: float | None, window: Window, told: bool) -> tuple[str, ...]:
+def _doubts(
+    detection: Detection, planned: float | None, window: Window, told: bool, path: FloatArray | None
+) -> tuple[str, ...]:
     if told:
         return ()
     if not detection.found:
@@ -202,6 +302,9 @@ def _doubts(detection: Detection, planned: float | None, window: Window, told: b
             f"No source stands out (S/N {detection.snr:.1f} over the region): extracted at {where} with a prior shape.",
         )
     row = float(np.median(detection.row))
+    if path is not None:
+        at = np.clip(detection.column.astype(int) + window.column, 0, len(path) - 1)
+        row += float(np.median(path[window.column : window.column + window.n_disp]) - np.median(path[at]))
     if planned is not None and abs(row - planned) > 2.0:
         return (
             f"The source is at row {row + window.row:.1f}, {abs(row - planned):.1f} pixels from its planned "
@@ -210,7 +313,7 @@ def _doubts(detection: Detection, planned: float | None, window: Window, told: b
     return ()
 
 
-def _line_columns(detection: Detection, columns: tuple[int, int]) -> tuple[int, int]:
+def _line_columns(detection: Detection) -> tuple[int, int]:
     best = int(detection.bin_snr.argmax())
     return int(detection.edges[best]), int(detection.edges[best + 1] - 1)
 
@@ -273,16 +376,19 @@ def _start_geometry(
     detection: Detection,
     positions: tuple[float, ...],
     width: float,
-    given: FloatArray | None,
+    path: FloatArray | None,
+    at: float,
     recipe: Recipe,
 ) -> Geometry:
     domain = (0.0, float(max(window.n_disp - 1, 1)))
     n_width = len(positions) if recipe.sources.shape == "separate" else 1
     log_fwhm = np.full((n_width, 1), np.log(width))
     offsets = np.array(positions[1:]) - positions[0]
-    if given is not None:
-        inside = given[window.column : window.column + window.n_disp] - window.row
-        return Geometry(domain, np.zeros(1), offsets, log_fwhm, inside)
+    if path is not None:
+        inside = path[window.column : window.column + window.n_disp] - window.row
+        moves = recipe.trace.given is None or recipe.trace.shift
+        shift = positions[0] - float(np.interp(at, np.arange(window.n_disp), inside)) if moves else 0.0
+        return Geometry(domain, np.array([shift]), offsets, log_fwhm, inside)
     centre = np.array([positions[0]])
     if detection.curved:
         x = 2 * detection.column / domain[1] - 1

@@ -16,7 +16,6 @@ from .choose import Choice, choose_geometry
 from .errors import RecipeError, bad_value
 from .finder import BIN_CLIP
 from .frame import Frame
-from .kernel import cross_basis
 from .locate import Start, locate
 from .noise import Variance, choose_variance, data_derived_slope, nod_factor, robust_rms
 from .profiles import Shape
@@ -34,6 +33,7 @@ FloatArray = NDArray[np.float64]
 _BIN_SNR = 5.0
 _MOST_BINS = 160
 _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
+_SPARE_SNR, _SPARE_LIGHT = 20.0, 0.01  # where a pipeline's own rejection is trusted: S/N, and part of the profile
 _MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
 
 
@@ -283,12 +283,6 @@ def _reject(
         return none
     data = np.where(weight > 0, window.data - background, 0.0)
     n_source = len(model.centre)
-    spare = None
-    if settings.mode == "auto" and frame.meta.get("outliers_rejected") is True:
-        plain = solve_columns(data, weight, profiles)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            snr = plain.coefficients[:, :n_source].max(axis=1) / np.sqrt(plain.covariance[:, 0, 0])
-        spare = snr > 20.0 * noise
     found = reject(
         data,
         weight,
@@ -298,8 +292,9 @@ def _reject(
         threshold=settings.threshold,
         floor=max(settings.floor, least_floor),
         noise=noise,
-        spare=spare,
     )
+    if settings.mode == "auto" and frame.meta.get("outliers_rejected") is True:
+        found = _spare_bright(data, weight, profiles, found, n_source, noise)
     if settings.grow:
         pixels = found.pixels.copy()
         for step in range(1, settings.grow + 1):
@@ -307,6 +302,18 @@ def _reject(
             pixels[:-step] |= found.pixels[step:]
         found = Rejected(pixels & (weight > 0), found.restored)
     return found
+
+
+def _spare_bright(
+    data: FloatArray, weight: FloatArray, profiles: FloatArray, found: Rejected, n_source: int, noise: float
+) -> Rejected:
+    """Undo rejections where the pipeline has rejected before us and the source is bright even without those pixels."""
+    rest = solve_columns(data, weight * ~found.pixels, profiles)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = noise * np.sqrt(np.einsum("xtt->xt", rest.covariance)[:, :n_source])
+        snr = (rest.coefficients[:, :n_source] / error).max(axis=1)
+    bright = (snr > _SPARE_SNR)[:, None] & (np.abs(profiles[:, :n_source]).max(axis=1) > _SPARE_LIGHT)
+    return Rejected(found.pixels & ~bright, found.restored | (found.pixels & bright).any(axis=1))
 
 
 def _changes(window: Window, model: _Model, choice: Choice) -> FloatArray:
@@ -383,9 +390,7 @@ def improve(
     if start.problem.free_centre or start.problem.free_width:
         binned = _second_bins(window, layers)
         problem = replace(start.problem, nods=start.problem.nods if layers.nod_mode == "model" else ())
-        if layers.background.along == "smooth":  # it is subtracted already; free terms in each bin would only add noise
-            problem = replace(problem, background=cross_basis(window.n_cross, -1))
-        choice = choose_geometry(
+        better = choose_geometry(
             binned,
             choice.fit.geometry,
             replace(problem, shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape),
@@ -394,7 +399,16 @@ def improve(
             from_data=start.from_data,
             noise=layers.slow,
         )
+        choice = better if _agrees(window, choice, better) else choice
     return choice, clean(frame, window, variance, start, choice, recipe, layers)
+
+
+def _agrees(window: Window, first: Choice, second: Choice) -> bool:
+    """Whether the refined trace is where the robust one was: it may be sharper, not another one."""
+    column = np.linspace(0, window.n_disp - 1, 9)
+    (before, wide), (after, width) = (evaluate(c.fit.geometry, column) for c in (first, second))
+    moved = np.abs(after - before) / wide
+    return bool((np.median(moved, axis=1) < 0.5).all() and (np.abs(np.log(width / wide)) < 0.7).all())
 
 
 def _second_bins(window: Window, layers: Layers) -> Binned:

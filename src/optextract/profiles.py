@@ -151,11 +151,11 @@ class Moffat(Shape):
         self._set(index)
 
     def _set(self, index: float) -> None:
-        self.index = float(index)
-        self._nu = 2.0 * self.index - 1.0
-        self._alpha = 0.5 / np.sqrt(2.0 ** (1.0 / self.index) - 1.0)  # half width at half maximum is 1/2
+        self.index = self._beta = float(index)
+        self._nu = 2.0 * self._beta - 1.0
+        self._alpha = 0.5 / np.sqrt(2.0 ** (1.0 / self._beta) - 1.0)  # half width at half maximum is 1/2
         self._stretch = np.sqrt(self._nu) / self._alpha
-        self._norm = np.exp(special.gammaln(self.index) - special.gammaln(self.index - 0.5)) / (
+        self._norm = np.exp(special.gammaln(self._beta) - special.gammaln(self._beta - 0.5)) / (
             np.sqrt(np.pi) * self._alpha
         )
 
@@ -165,11 +165,11 @@ class Moffat(Shape):
 
     def pdf(self, u: FloatArray) -> FloatArray:
         """Density at `u`."""
-        return self._norm * (1.0 + (u / self._alpha) ** 2) ** -self.index
+        return self._norm * (1.0 + (u / self._alpha) ** 2) ** -self._beta
 
     def fast(self) -> Shape:
         """Return a tabulated twin: Student's t takes 15 times as long as the normal distribution."""
-        return _tabulated_moffat(self.index)
+        return _tabulated_moffat(self._beta)
 
 
 class Tabulated(Shape):
@@ -280,7 +280,7 @@ def _moffat_node(node: int) -> tuple[FloatArray, FloatArray]:
 
 @lru_cache(maxsize=32)
 def moffat_between(index: float) -> Tabulated:
-    """Moffat for fits that try many indices: interpolated between tables, where the exact one takes 15 times as long."""
+    """Moffat for fits that try many indices: interpolated between tables, for the exact one takes 15 times as long."""
     q = 1.0 / max(index, MIN_MOFFAT_INDEX) / _MOFFAT_STEP
     first = max(int(q) - 1, 1)
     t = q - first
@@ -291,13 +291,13 @@ def moffat_between(index: float) -> Tabulated:
         t * (t - 1) * (t - 2) / 6,
     )
     nodes = [_moffat_node(first + k) for k in range(4)]
-    cdf = sum(w * c for w, (c, _) in zip(weights, nodes, strict=True))
-    pdf = sum(w * p for w, (_, p) in zip(weights, nodes, strict=True))
+    cdf = np.sum([w * c for w, (c, _) in zip(weights, nodes, strict=True)], axis=0)
+    pdf = np.sum([w * p for w, (_, p) in zip(weights, nodes, strict=True)], axis=0)
     return Tabulated("moffat", _MOFFAT_GRID, cdf, pdf, tail=2 * index - 1, index=index)
 
 
 @lru_cache(maxsize=16)
-def Voigt(fraction: float) -> Tabulated:  # noqa: N802  (stands beside the classes)
+def Voigt(fraction: float) -> Tabulated:
     """Voigt profile with the Lorentzian's part `fraction` of the FWHM.
 
     Parameters
@@ -356,10 +356,10 @@ def _tabulate(
 def from_model(model: Any) -> Tabulated:
     """Make a profile of any astropy 1-D model.
 
-    The contract: one input, one output; finite and nowhere negative beyond rounding; one peak (what is above half of the
-    maximum is one piece), within some 50 FWHM of zero or of the model's ``mean`` or ``x_0``; and nine tenths or more of the
-    integral over 120 FWHM within 20 FWHM of the middle. Its flux is that within 20 FWHM. Its position and width are
-    replaced by the fitted ones; its other parameters keep the values that the model has.
+    The contract: one input, one output; finite and nowhere negative beyond rounding; one peak (what is above half of
+    the maximum is one piece), within some 50 FWHM of zero or of the model's ``mean`` or ``x_0``; and nine tenths or
+    more of the integral over 120 FWHM within 20 FWHM of the middle. Its flux is that within 20 FWHM. Its position and
+    width are replaced by the fitted ones; its other parameters keep the values that the model has.
 
     Parameters
     ----------

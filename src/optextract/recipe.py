@@ -41,7 +41,7 @@ T = TypeVar("T", bound="Section")
 
 
 def _tuples(value: Any) -> Any:
-    """Lists to tuples and numpy scalars to Python's, all the way down: a frozen model with a list inside is not frozen."""
+    """Lists to tuples and numpy scalars to Python's, all the way down: what holds a list is not frozen."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -57,9 +57,9 @@ def _pair(value: Any) -> Any:
     value = _tuples(value)
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value):
         if not value[0] < value[1]:
-            raise ValueError(f"must be (lower, upper) with lower < upper, got {value}")
+            raise ValueError("must be (lower, upper) with lower < upper")
         if not all(np.isfinite(value)):
-            raise ValueError(f"must be two finite numbers, got {value}")
+            raise ValueError("must be two finite numbers")
     return value
 
 
@@ -115,9 +115,9 @@ class Parameter(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Parameter:
         if self.fixed and self.value is None:
-            raise ValueError("fixed needs a value")
+            raise ValueError("must have a value where it is fixed")
         if self.value is not None and self.bounds is not None and not self.bounds[0] <= self.value <= self.bounds[1]:
-            raise ValueError(f"value {self.value} lies outside the bounds {self.bounds}")
+            raise ValueError(f"must start within its bounds {self.bounds}")
         return self
 
 
@@ -338,7 +338,8 @@ def _dumped(value: Any) -> Any:
 
 def _explain(error: ValidationError, caller: str) -> RecipeError:
     """Turn pydantic's report into one sentence a problem, naming the field and the value."""
-    lines = []
+    lines: list[str] = []
+    broken: dict[tuple[str, str], list[str]] = {}
     for problem in error.errors():
         # union members appear in the location as tags such as 'int' or "literal['auto']"; users know fields only
         where = ".".join(str(part) for part in problem["loc"] if _is_field(part))
@@ -347,12 +348,24 @@ def _explain(error: ValidationError, caller: str) -> RecipeError:
             hint = f" (known: {', '.join(known)})" if known else ""
             lines.append(f"unknown field {where!r}{hint}")
         else:
-            lines.append(f"the {where!r} parameter: {problem['msg']}. Got {problem['input']!r} instead")
+            broken.setdefault((where, repr(problem["input"])), []).append(_rule(problem["msg"]))
+    for (where, value), rules in broken.items():
+        shown = value if len(value) <= 120 else value[:117] + "..."
+        rule = " or ".join(dict.fromkeys(rules)).replace(" or be ", " or ")
+        lines.append(f"the {where!r} parameter must {rule}. Got {shown} instead")
     return RecipeError(f"{caller} is not valid: " + "; ".join(dict.fromkeys(lines)))
 
 
+def _rule(message: str) -> str:
+    """Pydantic's sentence as what follows "must"."""
+    for start, instead in (("Value error, must ", ""), ("Input should ", ""), ("Tuple should ", "")):
+        if message.startswith(start):
+            return instead + message.removeprefix(start).replace(" after validation", "")
+    return f"be valid ({message})"
+
+
 def _is_field(part: int | str) -> bool:
-    return isinstance(part, int) or part.isidentifier() and part not in {"int", "float", "str", "tuple", "bool"}
+    return isinstance(part, int) or (part.isidentifier() and part not in {"int", "float", "str", "tuple", "bool"})
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
@@ -370,7 +383,7 @@ class Recipe(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
-    schema_version: Literal[1] = Field(SCHEMA, alias="schema", description="layout of this file")
+    schema_version: Literal[1] = Field(1, alias="schema", description="layout of this file")
     input: Input = Field(Input(), description="how the file is read")
     region: Region = Field(Region(), description="which pixels take part")
     kernel: Kernel = Field(Kernel(), description="the coadded slice that sources are found in")

@@ -50,7 +50,6 @@ def reject(
     threshold: float,
     floor: float,
     noise: float = 1.0,
-    spare: NDArray[np.bool_] | None = None,
 ) -> Rejected:
     """Find outliers.
 
@@ -70,8 +69,6 @@ def reject(
         Tolerated error of the model, as a fraction of the source in the pixel.
     noise : float, optional
         Empirical factor on the errors.
-    spare : ndarray of bool, shape (n_disp,), optional
-        Columns where nothing is rejected.
 
     Returns
     -------
@@ -79,7 +76,7 @@ def reject(
     """
     n_disp, n_cross = data.shape
     pixels = np.zeros((n_disp, n_cross), dtype=bool)
-    active = np.flatnonzero((weight > 0).any(axis=1) if spare is None else (weight > 0).any(axis=1) & ~spare)
+    active = np.flatnonzero((weight > 0).any(axis=1))
     for _ in range(_MAX_ROUNDS):
         if not len(active):
             break

@@ -104,7 +104,7 @@ def _symmetric_inverse(matrix: FloatArray) -> FloatArray:
         inverse[:, 1, 1] = matrix[:, 0, 0] / determinant
         inverse[:, 0, 1] = inverse[:, 1, 0] = -off / determinant
         return inverse
-    return np.linalg.inv(matrix)
+    return np.asarray(np.linalg.inv(matrix))
 
 
 def condition(matrix: FloatArray) -> FloatArray:
@@ -141,7 +141,7 @@ def solve_columns(data: FloatArray, weight: FloatArray, terms: FloatArray) -> So
 
 
 def leverage(weight: FloatArray, terms: FloatArray, inverse: FloatArray) -> FloatArray:
-    """Leverage h of each pixel: the derivative of its fitted value with respect to its own value, shape (n_disp, n_cross)."""
+    """Leverage h of each pixel, shape (n_disp, n_cross): the derivative of its fitted value with respect to its own."""
     if terms.shape[1] == 1:
         return terms[:, 0] ** 2 * inverse[:, 0] * weight
     return np.einsum("xty,xty->xy", inverse @ terms, terms) * weight

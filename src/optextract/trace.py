@@ -89,6 +89,11 @@ class Problem:
         Limits (rows, pixels, index).
     prior_centre, prior_fwhm : tuple of float, optional
         Mean and 1 sigma of a prior on the mean centre (row) and on the mean log FWHM.
+    prior_bend, prior_taper : float, optional
+        1 sigma, about zero, of each higher coefficient of the centre (pixel) and of log FWHM: they keep faint sources
+        from wandering.
+    max_degree : int, optional
+        Highest degree of a polynomial added to a given trace; absent: a constant.
     """
 
     shape: Shape
@@ -103,6 +108,9 @@ class Problem:
     index_bounds: tuple[float, float] = (1.5, 12.0)
     prior_centre: tuple[float, float] | None = None
     prior_fwhm: tuple[float, float] | None = None
+    prior_bend: float | None = None
+    prior_taper: float | None = 0.25
+    max_degree: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,6 +331,12 @@ class _Fitter:
         n_centre = self.sizes[0]
         priors = [(0, self.problem.prior_centre)]
         priors += [(n_centre + k * self.width_basis.shape[1], self.problem.prior_fwhm) for k in range(self.n_width)]
+        if self.problem.prior_bend is not None and self.start.given is None:
+            priors += [(k, (0.0, self.problem.prior_bend)) for k in range(1, n_centre)]
+        if self.problem.prior_taper is not None:
+            n_each = self.width_basis.shape[1]
+            taper = (0.0, self.problem.prior_taper)
+            priors += [(n_centre + k, taper) for k in range(self.n_width * n_each) if k % n_each]
         for slot, prior in priors:
             if prior is not None:
                 mean, sigma = prior
