@@ -115,7 +115,7 @@ def figures_of(
     seen = np.isfinite(result.centre[0])
     middle = float(np.median(result.centre[0][seen])) if seen.any() else math.nan
     fwhm = result.fwhm[0][np.isfinite(result.fwhm[0])]
-    planned = frame.meta.get("planned_cross")  # type: ignore[union-attr]
+    planned = frame.meta.get("planned_cross")
     errors = result.trace.centre_error
     typical = float(np.nanmedian(errors)) if np.isfinite(errors).any() else math.nan
     ratio = quality.get("optimal_over_boxcar")
@@ -141,7 +141,7 @@ def figures_of(
         "fwhm": float(np.median(fwhm)) if fwhm.size else math.nan,
         "fwhm_drift": float(fwhm.max() / fwhm.min()) if fwhm.size and fwhm.min() > 0 else math.nan,
         "jump": abs(middle - float(planned)) if planned is not None else math.nan,
-        "masked_fraction": float(frame.mask.mean()),  # type: ignore[union-attr]
+        "masked_fraction": float(frame.mask.mean()),
         "lost_fraction": float((expected & ~usable).sum() / max(int(expected.sum()), 1)),
         "n_rejected": int(result.rejected.sum()),
         "rejection_effect": abs(_number(quality.get("rejection_effect")) - 1.0),

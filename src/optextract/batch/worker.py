@@ -246,7 +246,7 @@ def _products(frame: Frame, recipe: Recipe, target: Path, settings: Settings, jo
         part.write_text(json.dumps(card_of(frame, result, others), separators=(",", ":")), encoding="utf-8")
     return {
         "products": products,
-        "source_name": str(frame.meta.get("source_name", "")),  # type: ignore[union-attr]
+        "source_name": str(frame.meta.get("source_name", "")),
         # JSON knows no NaN
         "quality": {name: None if value != value else value for name, value in quality.items()},
         "score": rating.score,

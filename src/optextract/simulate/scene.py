@@ -131,7 +131,7 @@ class Scene:
     @property
     def meta(self) -> Mapping[str, Any]:
         """The frame's meta."""
-        return self.frame.meta  # type: ignore[return-value]
+        return self.frame.meta
 
     def redrawn(self, seed: int) -> Scene:
         """Return the same scene with other noise, cosmic rays and bad pixels."""
@@ -166,7 +166,7 @@ class Scene:
             frame=frame.replace(
                 flux=frame.flux * factor,
                 variance=variance,
-                variance_parts={name: part * factor**2 for name, part in frame.variance_parts.items()},  # type: ignore[union-attr]
+                variance_parts={name: part * factor**2 for name, part in frame.variance_parts.items()},
                 unit=u.MJy / u.sr,
                 meta=meta,
             ),
