@@ -216,7 +216,9 @@ def test_two_sci_of_the_same_extver_are_refused(pristine, bend):
             if hdu.name == "SCI" and hdu.ver == 2:
                 hdu.header["EXTVER"] = 1
 
-    with pytest.raises(ReadError, match=r"HDU \d+ and HDU \d+ are both SCI with EXTVER 1; which errors and masks belong"):
+    with pytest.raises(
+        ReadError, match=r"HDU \d+ and HDU \d+ are both SCI with EXTVER 1; which errors and masks belong"
+    ):
         read(bend(pristine, lie), 0)
 
 
@@ -235,7 +237,9 @@ def test_an_err_of_another_shape_is_refused(single, bend):
     def cut(hdus):
         hdus["ERR"].data = hdus["ERR"].data[1:]
 
-    with pytest.raises(ReadError, match=r"ERR, EXTVER 1\) must have the shape of HDU 1 \(SCI, EXTVER 1\), \(25, 80\). Got \(24, 80\)"):
+    with pytest.raises(
+        ReadError, match=r"ERR, EXTVER 1\) must have the shape of HDU 1 \(SCI, EXTVER 1\), \(25, 80\). Got \(24, 80\)"
+    ):
         read(bend(single, cut))
 
 

@@ -124,6 +124,11 @@ def scan(stream: BinaryIO, path: Path) -> list[Extent]:
             )
         extents.append(extent)
         position = extent.start + -(-extent.size // _BLOCK) * _BLOCK
+        if position > length:
+            raise ReadError(
+                f"{path} is truncated: it ends within the last block of HDU {extent.number} ({extent.name}), "
+                "so that what came after it may be missing"
+            )
     return extents
 
 

@@ -142,8 +142,12 @@ def _from_nddata(data: Any, settings: Input) -> Frame:
 def _wcs_wavelength(wcs: Any, shape: tuple[int, int]) -> u.Quantity | None:
     """Wavelength from an astropy WCS, in the orientation of the file; None where it has no spectral axis."""
     inner = getattr(wcs, "low_level_wcs", wcs)
-    axis = getattr(getattr(inner, "wcs", None), "spec", -1)
-    if axis is None or axis < 0:
+    prm = getattr(inner, "wcs", None)
+    if prm is None or not hasattr(prm, "spec"):
+        return None
+    prm.set()  # only then is it known which axis is spectral
+    axis = int(prm.spec)
+    if axis < 0:
         return None
     values = from_wcs(inner, axis, shape, vertical=False)
     if values.ndim == 1:
