@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optextract.batch.backends import Died, _WorkerLost, isolate
+from optextract.batch.backends import Died, _WorkerLost, in_turn, isolate
 from optextract.batch.jobs import Job
 
 
@@ -28,10 +28,11 @@ def jobs(n):
     return [Job(path=f"f{k}", stem=f"f{k}") for k in range(n)]
 
 
+@pytest.mark.parametrize("find", [isolate, in_turn])
 @pytest.mark.parametrize("n", [1, 2, 7, 64])
 @pytest.mark.parametrize("bad", [{"f0"}, {"f3"}, {"f0", "f5"}, set()])
-def test_only_killers_are_given_up(n, bad):
-    results = list(isolate(jobs(n), runner(bad)))
+def test_only_killers_are_given_up(find, n, bad):
+    results = list(find(jobs(n), runner(bad)))
     assert sorted(job.path for job, _ in results) == sorted(f"f{k}" for k in range(n))
     died = {job.path for job, outcome in results if isinstance(outcome, Died)}
     assert died == bad & {f"f{k}" for k in range(n)}
@@ -40,8 +41,9 @@ def test_only_killers_are_given_up(n, bad):
             assert "ended, 2 times out of 2: signal 9" in str(outcome)
 
 
-def test_a_worker_that_was_killed_from_outside_costs_no_file():
-    results = list(isolate(jobs(9), runner(set(), once={"f4"})))
+@pytest.mark.parametrize("find", [isolate, in_turn])
+def test_a_worker_that_was_killed_from_outside_costs_no_file(find):
+    results = list(find(jobs(9), runner(set(), once={"f4"})))
     assert not [outcome for _, outcome in results if isinstance(outcome, Died)]
 
 

@@ -19,6 +19,7 @@ def record(file, slit=None, **more):
 def crash(manifest):
     """Leave the files as kill -9 leaves them: nothing is consolidated."""
     manifest._stream.close()
+    manifest._unlock()
 
 
 def test_records_are_sorted_and_replaced_by_file(tmp_path):
@@ -115,3 +116,11 @@ def test_a_full_disk_loses_only_the_record_that_did_not_fit(tmp_path, room):
     manifest.put("c", [record("c")])
     manifest.close()
     assert [r["file"] for r in read_manifest(tmp_path)] == ["a", "c"]
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    with Manifest(tmp_path), pytest.raises(
+        OptextractError, match=r"another run is at work in .*; wait for it or choose another folder"
+    ):
+        Manifest(tmp_path)
+    Manifest(tmp_path).close()

@@ -12,7 +12,7 @@ from .jobs import Job
 from .manifest import Record
 from .worker import Settings, work, work_all
 
-__all__ = ["Died", "isolate", "on_dask", "on_processes", "serial"]
+__all__ = ["Died", "in_turn", "isolate", "on_dask", "on_processes", "serial"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def serial(jobs: Sequence[Job], settings: Settings) -> Iterator[Result]:
 def isolate(
     jobs: Sequence[Job], run: Callable[[Sequence[Job]], Iterator[Result]], *, attempts: int = 2
 ) -> Iterator[Result]:
-    """Find the job that kills its worker by bisection; the others are done.
+    """Find the job that kills its worker by bisection, where several share a task; the others are done.
 
     Parameters
     ----------
@@ -57,15 +57,15 @@ def isolate(
         Every job once.
     """
     if len(jobs) == 1:
-        reason = ""
+        reason: object = ""
         for _ in range(attempts):
             try:
                 yield from run(jobs)
             except _WorkerLost as lost:
-                reason = str(lost)
+                reason = lost
             else:
                 return
-        yield jobs[0], Died(f"the process that extracts it ended, {attempts} times out of {attempts}: {reason}")
+        yield jobs[0], _died(attempts, reason)
         return
     half = len(jobs) // 2
     for part in (jobs[:half], jobs[half:]):
@@ -76,6 +76,33 @@ def isolate(
                 yield result
         except _WorkerLost:
             yield from isolate(left, run, attempts=attempts)
+
+
+def in_turn(
+    jobs: Sequence[Job], run: Callable[[Sequence[Job]], Iterator[Result]], *, attempts: int = 2
+) -> Iterator[Result]:
+    """Do jobs on a worker that takes one at a time, so that the first without a result is the one that killed it.
+
+    Parameters and results are those of `isolate`.
+    """
+    left = list(jobs)
+    lost_by: dict[Job, int] = {}
+    while left:
+        try:
+            for result in run(tuple(left)):
+                left.remove(result[0])
+                yield result
+            return
+        except _WorkerLost as lost:
+            suspect = left[0]
+            lost_by[suspect] = lost_by.get(suspect, 0) + 1
+            if lost_by[suspect] >= attempts:
+                left.remove(suspect)
+                yield suspect, _died(attempts, lost)
+
+
+def _died(attempts: int, reason: object) -> Died:
+    return Died(f"the process that extracts it ended, {attempts} times out of {attempts}: {reason}")
 
 
 def on_processes(jobs: Sequence[Job], settings: Settings, n_jobs: int) -> Iterator[Result]:
@@ -98,7 +125,7 @@ def on_processes(jobs: Sequence[Job], settings: Settings, n_jobs: int) -> Iterat
         except _WorkerLost as lost:
             suspects = [job for job in handed if job not in done]
             _log.warning("a worker process ended (%s); %d files are done again", lost, len(suspects))
-            for result in isolate(suspects, lambda some: _pool(some, settings, 1, [])):
+            for result in in_turn(suspects, lambda some: _pool(some, settings, 1, [])):
                 done.add(result[0])
                 yield result
             queue = [job for job in queue if job not in done]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -71,7 +72,7 @@ class Manifest:
     Raises
     ------
     OptextractError
-        If the manifest is damaged or of another format.
+        If the manifest is damaged or of another format, or another run is at work in the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,6 +82,14 @@ class Manifest:
         # file -> (where its records are, offset, number of lines; 0: one line of the journal)
         self._where: dict[str, tuple[Path, int, int]] = {}
         self._stream: IO[bytes] | None = None
+        self._lock = _locked(folder)
+        try:
+            self._read()
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _read(self) -> None:
         for offset, record in _lines(self.path, crashed=False):
             if "format" in record:
                 _check_format(record, self.path)
@@ -90,7 +99,7 @@ class Manifest:
         for offset, line in _lines(self.journal, crashed=True):
             self._where[line["file"]] = (self.journal, offset, 0)
         if self.journal.exists():
-            _log.info("%s: an earlier run did not end; what it finished is kept", folder)
+            _log.info("%s: an earlier run did not end; what it finished is kept", self.folder)
             self.consolidate()
 
     def __len__(self) -> int:
@@ -195,6 +204,27 @@ class Manifest:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+        self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """Keep other runs out of a folder until the descriptor is closed, which the end of the process does too."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OptextractError(f"another run is at work in {folder}; wait for it or choose another folder") from error
+    return descriptor
 
 
 def _check_format(record: Mapping[str, Any], path: Path) -> None:

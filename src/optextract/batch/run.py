@@ -16,7 +16,7 @@ from .backends import Died, on_dask, on_processes, serial
 from .jobs import Job, expand
 from .manifest import Manifest, Record
 from .names import SUFFIX
-from .worker import DISK_FULL, Settings, checksum, failure
+from .worker import CARDS, DISK_FULL, Settings, checksum, failure
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -85,6 +85,15 @@ class Batch:
                         f"the manifest in {self.settings.out} cannot be written: {error}; what is done is kept"
                     ) from error
                 yield records
+            # of processes that were killed
+            _sweep(self.settings.out)
+
+
+def _sweep(out: Path) -> None:
+    """Remove parts of files that a process which was killed left behind."""
+    for folder in (out, out / CARDS):
+        for part in folder.glob(".part-*"):
+            part.unlink(missing_ok=True)
 
 
 def _keep(manifest: Manifest, job: Job, records: list[Record]) -> None:
@@ -159,10 +168,9 @@ def plan(
     try:
         with Manifest(out) as manifest:
             unchanged = _unchanged(jobs, settings, manifest) if resume else []
+            _sweep(out)
     except OSError as error:
         raise OptextractError(f"the output folder {out} cannot be used: {error}") from error
-    for stale in out.glob(".part-*"):
-        stale.unlink(missing_ok=True)
     todo = [job for job in jobs if job.path not in set(unchanged)]
     if not settings.overwrite:
         todo = _with_existing(todo, out)
