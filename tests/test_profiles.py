@@ -15,7 +15,7 @@ from optextract.errors import RecipeError
 from optextract.profiles import Gaussian, Moffat, Shape, Voigt, from_model, make_shape, moffat_between
 
 ROWS = 15
-few = settings(max_examples=50, deadline=None, derandomize=True)
+few = settings(max_examples=50)
 
 
 def moffat_density(index: float):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optextract.profiles import Gaussian
 from optextract.solve import condition, invert_normal, leverage, normal_equations, propagate, solve_columns
 
-few = settings(max_examples=30, deadline=None, derandomize=True)
+few = settings(max_examples=30)
 
 
 def problem(rng, n_disp=40, n_cross=13, n_source=1, n_background=0, masked=0.1):
