@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from glue.core.message import DataCollectionDeleteMessage
 from jdaviz.core.events import (
+    AddDataMessage,
     GlobalDisplayUnitChanged,
-    ViewerAddedMessage,
+    RemoveDataMessage,
     ViewerRemovedMessage,
     ViewerVisibleLayersChangedMessage,
 )
@@ -36,7 +37,7 @@ from .controls import TROUBLE, Controls
 from .plots import Gallery
 from .register import LABEL, NAME
 from .state import Settings
-from .views import Views
+from .views import Views, showing
 
 __all__ = ["OptimalExtraction"]
 
@@ -159,7 +160,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
         )
         self.table = Table(self, name="results", clear_callback=self.clear_results)
         self.table_widget = "IPY_MODEL_" + self.table.model_id
-        for message in (ViewerVisibleLayersChangedMessage, GlobalDisplayUnitChanged, ViewerAddedMessage):
+        for message in (ViewerVisibleLayersChangedMessage, AddDataMessage, RemoveDataMessage, GlobalDisplayUnitChanged):
             self.hub.subscribe(self, message, handler=lambda _: self._redraw())
         self.hub.subscribe(
             self, ViewerRemovedMessage, handler=lambda _: self._views.forget(self._app._viewer_store.values())
@@ -330,7 +331,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
                     np.array([found.flux for found in self._comparisons()]) if self._comparisons() else None
                 )
         self._views.shown = self.is_active and self.live
-        viewers = self.dataset.viewers_with_selected_visible if self.dataset_selected else []
+        viewers = showing(self._app._viewer_store.values(), self.dataset_selected)
         self._views.draw(self.recipe, self._frame, self._result, viewers, self.spectrum_1d_viewers, spectra)
         self.legend = self._views.legend()
 

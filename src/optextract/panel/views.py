@@ -14,7 +14,7 @@ from ..recipe import Recipe
 from ..results import Extraction
 from .marks import COLOURS, LEGEND, Overlay, draw_image, draw_region, draw_spectrum
 
-__all__ = ["Views", "holds"]
+__all__ = ["Views", "holds", "showing"]
 
 FloatArray = NDArray[np.float64]
 
@@ -54,6 +54,20 @@ def flux_converter(viewer: Any, result: Extraction) -> Callable[[Any], FloatArra
     except u.UnitConversionError:
         return None
     return lambda values: np.asarray(values) * factor
+
+
+def showing(viewers: Iterable[Any], label: str) -> list[Any]:
+    """Return the viewers of images that show an entry of the data collection.
+
+    The layers are asked themselves: what the host keeps of them is brought up to date by the same messages as the
+    panel, in no given order.
+    """
+    return [
+        viewer
+        for viewer in viewers
+        if hasattr(viewer, "_composite_image")
+        and any(layer.layer.label == label and layer.visible for layer in viewer.layers)
+    ]
 
 
 def holds(viewer: Any, result: Extraction) -> bool:
