@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .bins import Binned
 from .locate import index_family
+from .noise import robust_rms
 from .profiles import moffat_between
 from .recipe import Recipe
 from .solve import solve_columns
@@ -22,7 +23,7 @@ _MAX_RECTIFIED, _MAX_CURVED = 3, 4
 _EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified data
 _SHAPE_EVIDENCE = 10.0
 _TOLERANCE = 0.05  # of the source's light: no artefact but an imperfect profile
-_MOST_MISFIT = 4.0
+_MOST_MISFIT = 1.5
 _BRIGHT = 10.0
 
 
@@ -121,6 +122,9 @@ def choose_geometry(
         top = min(top, 1) if recipe.trace.degree == "auto" else top
         top_width = min(top_width, 1) if recipe.trace.fwhm_degree == "auto" else top_width
     largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
+    if from_data and len(binned.column) >= 8:
+        binned = _consistent(binned, largest)
+        largest = fit_geometry(binned, largest.geometry, problem)
     noise = max(noise, _noise(largest))
     n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
@@ -168,6 +172,17 @@ def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
         return binned
     limit = _MOST_MISFIT * max(float(np.median(ratio[seen])), 1.0)
     factor = np.where(ratio > limit, (limit / np.maximum(ratio, limit)) ** 2, 1.0)
+    return replace(binned, weight=binned.weight * factor[:, None])
+
+
+def _consistent(binned: Binned, fit: Fit) -> Binned:
+    """Weights lowered (Cauchy) in bins whose own shift or width is far from the fit, in units of what bins scatter by."""
+    factor = np.ones(len(binned.column))
+    for value, error in ((fit.local[:, 0], fit.local[:, 1]), (fit.local[:, 2], fit.local[:, 3])):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pull = np.where(np.isfinite(error) & (error > 0), value / error, 0.0)
+        scale = max(1.0, robust_rms(pull[pull != 0.0])) if (pull != 0.0).any() else 1.0
+        factor = np.minimum(factor, 1.0 / (1.0 + (pull / (3.0 * scale)) ** 2))
     return replace(binned, weight=binned.weight * factor[:, None])
 
 

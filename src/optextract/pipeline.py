@@ -294,7 +294,7 @@ def _reject(
         noise=noise,
     )
     if settings.mode == "auto" and frame.meta.get("outliers_rejected") is True:
-        found = _spare_bright(data, weight, profiles, found, n_source, noise)
+        found = _spare_bright(data, weight, profiles, found, n_source)
     if settings.grow:
         pixels = found.pixels.copy()
         for step in range(1, settings.grow + 1):
@@ -305,12 +305,12 @@ def _reject(
 
 
 def _spare_bright(
-    data: FloatArray, weight: FloatArray, profiles: FloatArray, found: Rejected, n_source: int, noise: float
+    data: FloatArray, weight: FloatArray, profiles: FloatArray, found: Rejected, n_source: int
 ) -> Rejected:
     """Undo rejections where the pipeline has rejected before us and the source is bright even without those pixels."""
     rest = solve_columns(data, weight * ~found.pixels, profiles)
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = noise * np.sqrt(np.einsum("xtt->xt", rest.covariance)[:, :n_source])
+        error = np.sqrt(np.einsum("xtt->xt", rest.covariance)[:, :n_source])
         snr = (rest.coefficients[:, :n_source] / error).max(axis=1)
     bright = (snr > _SPARE_SNR)[:, None] & (np.abs(profiles[:, :n_source]).max(axis=1) > _SPARE_LIGHT)
     return Rejected(found.pixels & ~bright, found.restored | (found.pixels & bright).any(axis=1))

@@ -189,9 +189,7 @@ def _restore(
         return restored
     plain = solve_columns(data, weight, profiles)
     with np.errstate(divide="ignore", invalid="ignore"):
-        snr = plain.coefficients[:, :n_source].max(axis=1) / (
-            noise * np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, 0])
-        )
+        snr = plain.coefficients[:, :n_source].max(axis=1) / (np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, 0]))
     bright = suspects[snr[suspects] > _RESTORE_SNR]
     if len(bright) > _MANY * len(data):
         restored[bright] = True

@@ -278,6 +278,13 @@ class _Fitter:
         weighted = terms * self.weight[:, None, :]
         inverse, _ = invert_normal(weighted @ terms.transpose(0, 2, 1))
         linear = (inverse @ (weighted @ self.data[:, :, None]))[:, :, 0]
+        twins = linear[:, self.n_source : n_profile] > 0
+        if twins.any():
+            # a negative twin cannot be positive: what is bright there is something else, and must not shape the source
+            terms[:, self.n_source : n_profile][twins] = 0.0
+            weighted = terms * self.weight[:, None, :]
+            inverse, _ = invert_normal(weighted @ terms.transpose(0, 2, 1))
+            linear = (inverse @ (weighted @ self.data[:, :, None]))[:, :, 0]
         residual = self.data - (linear[:, None, :] @ terms)[:, 0]
         amplitude = linear[:, :n_profile]
         fields = self._fields(shape, amplitude, shifts, widths, centre, fwhm)
