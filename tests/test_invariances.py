@@ -71,7 +71,9 @@ def test_constant_sky_goes_into_a_fitted_background(scene, sky, along):
     recipe = recipe.updated(background={"degree": 1, "along": along, "along_degree": 2})
     one, other = ox.extract(frame, recipe), ox.extract(frame.replace(flux=frame.flux + sky), recipe)
     assert_same(other, one, EXACT)
-    np.testing.assert_allclose((other.background - one.background)[np.isfinite(one.background)], sky, atol=1e-7 * (1 + abs(sky)))
+    np.testing.assert_allclose(
+        (other.background - one.background)[np.isfinite(one.background)], sky, atol=1e-7 * (1 + abs(sky))
+    )
 
 
 @few
@@ -227,7 +229,13 @@ def test_nothing_in_a_frame_or_a_result_can_be_changed():
         "flux_unrejected"
     )
     images += [getattr(result, name) for name in names.split()]
-    images += [*result.variance_parts.values(), result.boxcar.flux, result.kernel.data, result.trace.centre, result.wavelength]
+    images += [
+        *result.variance_parts.values(),
+        result.boxcar.flux,
+        result.kernel.data,
+        result.trace.centre,
+        result.wavelength,
+    ]
     for image in images:
         with pytest.raises(ValueError, match="read-only"):
             image[...] = 0

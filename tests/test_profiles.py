@@ -28,7 +28,9 @@ def voigt_density(fraction: float):
     """The curve with Lorentzian part `fraction` of an approximate FWHM, then scaled to a FWHM of one by root finding."""
     sigma = np.sqrt(max((1 - 0.5346 * fraction) ** 2 - 0.2166 * fraction**2, 0.0)) / 2.3548200450309493
     half = brentq(
-        lambda u: special.voigt_profile(u, sigma, fraction / 2) - 0.5 * special.voigt_profile(0, sigma, fraction / 2), 0.2, 1
+        lambda u: special.voigt_profile(u, sigma, fraction / 2) - 0.5 * special.voigt_profile(0, sigma, fraction / 2),
+        0.2,
+        1,
     )
     return lambda u: 2 * half * special.voigt_profile(2 * half * u, sigma, fraction / 2)
 
@@ -138,13 +140,17 @@ def test_point_sampling_is_far_off_at_nirspec_widths():
 
 @pytest.mark.parametrize("index", [1.4999, 0.5, np.nan, np.inf])
 def test_moffat_index_is_bounded(index):
-    with pytest.raises(RecipeError, match=rf"The 'index' parameter of Moffat must be at least 1\.5\. Got {index} instead\."):
+    with pytest.raises(
+        RecipeError, match=rf"The 'index' parameter of Moffat must be at least 1\.5\. Got {index} instead\."
+    ):
         Moffat(index)
 
 
 @pytest.mark.parametrize("fraction", [-0.01, 1.01])
 def test_voigt_fraction_is_bounded(fraction):
-    with pytest.raises(RecipeError, match=rf"'index' parameter of Voigt must be a Lorentzian fraction .* Got {fraction}"):
+    with pytest.raises(
+        RecipeError, match=rf"'index' parameter of Voigt must be a Lorentzian fraction .* Got {fraction}"
+    ):
         Voigt(fraction)
 
 

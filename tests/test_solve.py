@@ -87,7 +87,11 @@ def test_source_that_no_good_pixel_sees_has_infinite_variance_and_costs_the_othe
 def test_masked_pixels_do_not_matter_whatever_they_hold(rng):
     data, weight, terms = problem(rng, n_source=2)
     wild = np.where(weight > 0, data, 1e30)
-    for a, b in zip(vars(solve_columns(data, weight, terms)).values(), vars(solve_columns(wild, weight, terms)).values(), strict=True):
+    for a, b in zip(
+        vars(solve_columns(data, weight, terms)).values(),
+        vars(solve_columns(wild, weight, terms)).values(),
+        strict=True,
+    ):
         np.testing.assert_array_equal(a, b)
 
 
@@ -167,7 +171,9 @@ def test_leverage_is_the_change_of_the_fit_with_its_own_pixel(rng, n_source):
     for row in (3, 4, 6):
         moved = data.copy()
         moved[:, row] += 1.0
-        fits = [np.einsum("xt,xty->xy", solve_columns(d, weight, terms).coefficients, terms)[:, row] for d in (data, moved)]
+        fits = [
+            np.einsum("xt,xty->xy", solve_columns(d, weight, terms).coefficients, terms)[:, row] for d in (data, moved)
+        ]
         np.testing.assert_allclose(fits[1] - fits[0], h[:, row], atol=1e-10)
 
 
@@ -214,9 +220,7 @@ def test_solver_reproduces_a_spectrum_of_msaexp(data_dir):
         data, weight, profile = (hdus[name].data.astype(float).T for name in ("SCI", "WHT", "PROFILE"))
         flux, err = (hdus["SPEC1D"].data[name].astype(float) for name in ("flux", "err"))
     good = np.isfinite(data) & np.isfinite(profile) & (weight > 0)
-    found = solve_columns(
-        np.where(good, data, 0.0), np.where(good, weight, 0.0), np.nan_to_num(profile)[:, None, :]
-    )
+    found = solve_columns(np.where(good, data, 0.0), np.where(good, weight, 0.0), np.nan_to_num(profile)[:, None, :])
     seen = np.isfinite(found.covariance[:, 0, 0]) & (err > 0)
     assert seen.sum() == 330
     ours, error = found.coefficients[:, 0], np.sqrt(found.covariance[:, 0, 0])
@@ -259,7 +263,11 @@ def test_truth_at_signal_to_noise_20_over_a_thousand_realisations():
     variance = flux * profile + 30.0 + 36.0
     assert flux * np.sqrt((profile**2 / variance).sum()) == pytest.approx(20.0, abs=0.3)
     columns = 20
-    data = rng.poisson(flux * profile + 30.0, (n, columns, n_cross)) - 30.0 + 6.0 * rng.standard_normal((n, columns, n_cross))
+    data = (
+        rng.poisson(flux * profile + 30.0, (n, columns, n_cross))
+        - 30.0
+        + 6.0 * rng.standard_normal((n, columns, n_cross))
+    )
     found = solve_columns(
         data.reshape(-1, n_cross),
         np.broadcast_to(1 / variance, (n * columns, n_cross)),
