@@ -325,7 +325,9 @@ def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:
     centre, fwhm = evaluate(choice.fit.geometry, np.array([cut.centre_column]))
     positions = tuple(float(c) for c in centre[:, 0])
     problem = replace(start.problem, index_shape=None, prior_centre=None, prior_fwhm=None)
-    terms = terms_of(choice.fit.shape, centre, fwhm, problem.nods, problem.background, window.n_cross)
+    terms = terms_of(
+        choice.fit.shape.at(cut.binned.column), centre, fwhm, problem.nods, problem.background, window.n_cross
+    )
     model, background, components = slice_model(cut, terms, len(positions), len(problem.background))
     weight = cut.binned.weight[0]
     seen = weight > 0

@@ -156,7 +156,7 @@ def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
     """Weights lowered in bins that nothing like the source explains: artefacts, detector edges, residual sky."""
     n_cross = binned.data.shape[1]
     centre, fwhm = evaluate(fit.geometry, binned.column)
-    terms = terms_of(fit.shape, centre, fwhm, problem.nods, problem.background, n_cross)
+    terms = terms_of(fit.shape.at(binned.column), centre, fwhm, problem.nods, problem.background, n_cross)
     solution = solve_columns(binned.data, binned.weight, terms)
     n_source = fit.geometry.n_source
     light = (solution.coefficients[:, None, :n_source] @ terms[:, :n_source])[:, 0]

@@ -380,7 +380,9 @@ def compare_profiles(
     for name, trial in tries:
         fit = fit_slice(cut, positions, fwhm, trial)
         centre, width_each = evaluate(fit.geometry, cut.binned.column)
-        terms = terms_of(fit.shape, centre, width_each, trial.nods, trial.background, cut.binned.data.shape[1])
+        terms = terms_of(
+            fit.shape.at(cut.binned.column), centre, width_each, trial.nods, trial.background, cut.binned.data.shape[1]
+        )
         curve = slice_model(cut, terms, len(positions), len(trial.background))[0]
         n_free = fit.n_parameters + fit.n_linear
         bic = information_criterion(fit.chi2, n_free, n_good)

@@ -138,7 +138,7 @@ class _Model:
 
 def _model(window: Window, geometry: Geometry, shape: Shape, nods: tuple[float, ...]) -> _Model:
     centre, fwhm = evaluate(geometry, np.arange(window.n_disp))
-    fast = shape.fast()
+    fast = shape.fast().at(np.arange(window.n_disp))
     places = [centre[k] + offset for offset in (0.0, *nods) for k in range(len(centre))]
     widths = [fwhm[k] for _ in (0.0, *nods) for k in range(len(centre))]
     profiles = np.stack([fast.integrate(window.n_cross, c, w) for c, w in zip(places, widths, strict=True)], axis=1)
@@ -318,7 +318,7 @@ def _spare_bright(
 
 def _changes(window: Window, model: _Model, choice: Choice) -> FloatArray:
     """What small errors of the first source's profile look like, per unit flux: shift, width, and a third wider."""
-    shape = choice.fit.shape.fast()
+    shape = choice.fit.shape.fast().at(np.arange(window.n_disp))
     centre, fwhm = model.centre[0], model.fwhm[0]
     profile, shift, width = shape.derivatives(window.n_cross, centre, fwhm)
     wider = shape.integrate(window.n_cross, centre, 1.3 * fwhm) - profile
@@ -333,7 +333,7 @@ def _rough_background(
     binned = median_bins(window.data, weight, edges)
     basis = start.problem.background
     centre, fwhm = evaluate(choice.fit.geometry, binned.column)
-    terms = terms_of(choice.fit.shape, centre, fwhm, start.problem.nods, basis, window.n_cross)
+    terms = terms_of(choice.fit.shape.at(binned.column), centre, fwhm, start.problem.nods, basis, window.n_cross)
     solution = solve_columns(binned.data, binned.weight, terms)
     level = solution.coefficients[:, terms.shape[1] - len(basis) :] @ basis
     image = np.repeat(level, np.diff(edges), axis=0)

@@ -51,6 +51,10 @@ class Shape:
         """Density at `u`, per unit of FWHM."""
         raise NotImplementedError
 
+    def at(self, column: FloatArray) -> Shape:  # noqa: ARG002
+        """The shape at given columns of the fitted window, where it changes along dispersion; here it does not."""
+        return self
+
     def both(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
         """`cdf` and `pdf` at once, each a new array."""
         return self.cdf(u), self.pdf(u)

@@ -114,7 +114,7 @@ def _bound(layers: Layers, final: Final) -> FloatArray:
 
 def _box_fraction(layers: Layers, choice: Choice) -> FloatArray:
     """Fraction of each profile inside three FWHM, shape (n_disp, n_source)."""
-    shape = choice.fit.shape
+    shape = choice.fit.shape.at(np.arange(layers.centre.shape[1]))
     half = 1.5 * layers.fwhm
     return shape.fraction(layers.centre - half, layers.centre + half, layers.centre, layers.fwhm).T
 

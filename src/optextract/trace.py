@@ -264,6 +264,7 @@ class _Fitter:
         shape = self.problem.shape
         if self.sizes[3] and self.problem.index_shape is not None:
             shape = self.problem.index_shape(float(vector[-1]))
+        shape = shape.at(self.column)
         centre, fwhm = self.positions(vector)
         n_profile = len(self.places)
         n_term = n_profile + len(self.problem.background)
