@@ -26,15 +26,15 @@ ZERO, ONE = np.zeros((3, 4)), np.ones((3, 4))
         ({"flux": ONE + 1j}, "The 'flux' parameter of Frame must be an array of real numbers. Got 'complex numbers'"),
         (
             {"variance": np.ones((2, 2))},
-            "The 'variance' parameter of Frame must be an array of the shape of flux, (3, 4).",
+            "'variance' parameter of Frame must be an array of the shape of flux, (3, 4).",
         ),
         (
             {"variance": -ONE},
-            "'variance' parameter of Frame must be nowhere negative on unmasked pixels. Got '12 negative",
+            "must be nowhere negative on unmasked pixels. Got '12 negative values' instead.",
         ),
         (
             {"variance": ONE * u.Jy**2},
-            "'variance' parameter of Frame must be in a unit that converts to a plain number. Got",
+            "'variance' parameter of Frame must be in a unit that converts to a plain number.",
         ),
         (
             {"flux": ONE * u.Jy, "variance": ONE * u.Jy},
@@ -46,26 +46,26 @@ ZERO, ONE = np.zeros((3, 4)), np.ones((3, 4))
         ),
         (
             {"variance_parts": {"flat": -ONE}},
-            """The "variance_parts['flat']" parameter of Frame must be nowhere negative""",
+            """The "variance_parts['flat']" parameter of Frame must be nowhere""",
         ),
         (
             {"mask": ONE},
-            "'mask' parameter of Frame must be a boolean array of shape (3, 4). Got 'float64 (3, 4)' instead.",
+            "'mask' parameter of Frame must be a boolean array of shape (3, 4). Got 'float64",
         ),
         ({"mask": np.zeros((3, 3), bool)}, "must be a boolean array of shape (3, 4). Got 'bool (3, 3)' instead."),
         (
             {"wavelength": np.arange(4.0)},
-            "'wavelength' parameter of Frame must be a Quantity with a unit of length (or freq",
+            "'wavelength' parameter of Frame must be a Quantity with a unit of length (or",
         ),
         ({"wavelength": np.arange(4.0) * u.K}, "a unit of length (or frequency, energy, pixel). Got 'K' instead."),
         ({"wavelength": np.arange(3.0) * u.um}, "'wavelength' parameter of Frame must be of shape (4,) or (3, 4). Got"),
         (
             {"flux": ONE * u.Jy, "unit": "MJy"},
-            "The 'unit' parameter of Frame must be the unit of flux (Jy). Got 'MJy' instead.",
+            "The 'unit' parameter of Frame must be the unit of flux (Jy). Got 'MJy'",
         ),
         (
             {"unit": "bananas"},
-            "The 'unit' parameter of Frame must be a unit that astropy knows. Got 'bananas' instead.",
+            "The 'unit' parameter of Frame must be a unit that astropy knows. Got 'bananas'",
         ),
         ({"meta": 5}, "The 'meta' parameter of Frame must be a mapping. Got 5 instead."),
     ],
@@ -146,23 +146,18 @@ def test_from_pixel_values_to_a_spectrum(unit, meta, flux_unit, scale):
 @pytest.mark.parametrize("area", [None, 0.0, -1.0, np.nan, np.inf])
 def test_missing_pixel_area_is_refused_never_one(area):
     frame = Frame(ONE, unit="MJy/sr", meta={} if area is None else {"pixel_area_sr": area})
-    with pytest.raises(
-        FrameError, match=r"'pixel_area_sr' parameter of Frame.meta must be a positive number of steradian"
-    ):
+    with pytest.raises(FrameError, match=r"'pixel_area_sr' parameter of Frame.meta must be a positive number of"):
         _ = frame.flux_scale
 
 
 def test_flux_unit_that_does_not_fit_is_refused():
-    with pytest.raises(
-        FrameError, match=r"'flux_unit' parameter of Frame.meta must be a unit that MJy converts to. Got 'um'"
-    ):
+    with pytest.raises(FrameError, match=r"'flux_unit' parameter of Frame.meta must be a unit that MJy converts to"):
         _ = Frame(ONE, unit="MJy", meta={"flux_unit": "um"}).flux_scale
 
 
 def test_replace_keeps_the_rest_and_drops_no_mask():
-    frame = Frame(
-        ONE, variance=ONE, mask=np.eye(3, 4, dtype=bool), wavelength=np.arange(4.0) * u.um, unit="Jy", meta={"a": 1}
-    )
+    wavelength, mask = np.arange(4.0) * u.um, np.eye(3, 4, dtype=bool)
+    frame = Frame(ONE, variance=ONE, mask=mask, wavelength=wavelength, unit="Jy", meta={"a": 1})
     other = frame.replace(flux=2 * ONE)
     np.testing.assert_array_equal(other.mask, frame.mask)
     assert other.unit == u.Jy

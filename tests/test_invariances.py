@@ -1,4 +1,4 @@
-"""What must not change a spectrum: units, sky, empty borders, the values behind a mask, which way round the frame lies."""
+"""What must not change a spectrum: units, sky, empty borders, values behind a mask, which way round the frame lies."""
 
 from __future__ import annotations
 
@@ -225,8 +225,8 @@ def test_nothing_in_a_frame_or_a_result_can_be_changed():
     result = ox.extract(frame, recipe)
     images = [frame.flux, frame.variance, frame.mask, frame.good, frame.wavelength, *frame.variance_parts.values()]
     names = (
-        "flux uncertainty covariance flags centre fwhm profile model background background_uncertainty residual rejected "
-        "flux_unrejected"
+        "flux uncertainty covariance flags centre fwhm profile model background background_uncertainty residual "
+        "rejected flux_unrejected"
     )
     images += [getattr(result, name) for name in names.split()]
     images += [

@@ -25,7 +25,7 @@ def moffat_density(index: float):
 
 
 def voigt_density(fraction: float):
-    """The curve with Lorentzian part `fraction` of an approximate FWHM, then scaled to a FWHM of one by root finding."""
+    """The curve with Lorentzian part `fraction` of an approximate FWHM, scaled to a FWHM of one by root finding."""
     sigma = np.sqrt(max((1 - 0.5346 * fraction) ** 2 - 0.2166 * fraction**2, 0.0)) / 2.3548200450309493
     half = brentq(
         lambda u: special.voigt_profile(u, sigma, fraction / 2) - 0.5 * special.voigt_profile(0, sigma, fraction / 2),
@@ -140,17 +140,13 @@ def test_point_sampling_is_far_off_at_nirspec_widths():
 
 @pytest.mark.parametrize("index", [1.4999, 0.5, np.nan, np.inf])
 def test_moffat_index_is_bounded(index):
-    with pytest.raises(
-        RecipeError, match=rf"The 'index' parameter of Moffat must be at least 1\.5\. Got {index} instead\."
-    ):
+    with pytest.raises(RecipeError, match=rf"'index' parameter of Moffat must be at least 1\.5\. Got {index} instead"):
         Moffat(index)
 
 
 @pytest.mark.parametrize("fraction", [-0.01, 1.01])
 def test_voigt_fraction_is_bounded(fraction):
-    with pytest.raises(
-        RecipeError, match=rf"'index' parameter of Voigt must be a Lorentzian fraction .* Got {fraction}"
-    ):
+    with pytest.raises(RecipeError, match=rf"'index' parameter of Voigt must be a Lorentzian .* Got {fraction}"):
         Voigt(fraction)
 
 
@@ -238,5 +234,5 @@ def test_shapes_by_name():
     assert make_shape("gaussian").name == "gaussian"
     assert make_shape("moffat", 3.5).index == 3.5
     assert make_shape("voigt", 0.25).index == 0.25
-    with pytest.raises(RecipeError, match="'kind' parameter of Profile must be .*Got 'box' instead"):
+    with pytest.raises(RecipeError, match=r"'kind' parameter of Profile must be .*Got 'box' instead"):
         make_shape("box")

@@ -256,7 +256,7 @@ def test_no_function_changes_its_input(rng):
 
 
 def test_truth_at_signal_to_noise_20_over_a_thousand_realisations():
-    """Issue 2: mean pull 0 +- 0.05, its rms 1 +- 0.05, flux bias below 0.5 %, with the noise of photons and of reading."""
+    """Mean pull 0 +- 0.05, its rms 1 +- 0.05, flux bias below 0.5 %, with the noise of photons and of reading."""
     rng = np.random.default_rng(11)
     n, n_cross, flux = 1000, 25, 555.0
     profile = Gaussian().integrate(n_cross, np.array([11.8]), np.array([1.45]))[0]
