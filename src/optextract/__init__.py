@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from .aperture import boxcar
 from .errors import FrameError, OptextractError, ReadError, RecipeError
@@ -10,6 +12,10 @@ from .frame import Frame
 from .pipeline import extract
 from .recipe import Recipe
 from .results import Extraction, Flag
+
+if TYPE_CHECKING:
+    from .batch import run_batch
+    from .io import info, read, read_all, write
 
 try:
     __version__ = version("optextract")
@@ -28,4 +34,24 @@ __all__ = [
     "__version__",
     "boxcar",
     "extract",
+    "info",
+    "read",
+    "read_all",
+    "run_batch",
+    "write",
 ]
+
+#: Public names that cost an import of files, tables or processes: brought in when first asked for.
+_LATER = {"info": "io", "read": "io", "read_all": "io", "write": "io", "run_batch": "batch"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'optextract' has no attribute {name!r}")
+    value = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
