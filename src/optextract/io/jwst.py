@@ -119,8 +119,9 @@ class Jwst:
         notes += said
         if wavelength is not None and wavelength.ndim == 2:
             _check_axis(wavelength, where, vertical)
-            outside = ~np.isfinite(wavelength) & ~mask
-            if not resampled and outside.any():
+        if not resampled and pixels is not None and pixels.wavelength is not None:
+            outside = ~np.isfinite(pixels.wavelength) & ~mask
+            if outside.any() and not outside.all():
                 mask |= outside
                 notes.append(f"{int(outside.sum())} pixels outside the domain of the wavelength solution are masked.")
         meta = self._meta(file, sci, index, vertical)

@@ -105,6 +105,8 @@ def _from_fits(path: Path) -> list[ExtractedSpectrum]:
     found = []
     with FitsFile(path) as file:
         tables = [index for index in file.tables() if file.name(index) == "EXTRACT1D"]
+        # FITS has no way to write that a value is a plain number but no TUNIT at all; in our own files it means that
+        bare = u.dimensionless_unscaled if card(file.primary, "OXVERS") is not None else None
         for index in tables if tables else file.tables():
             table = file.table(index)
             if table is None or table.dtype.names is None or file.name(index) in ("OPTEXTRACT", "ASDF", "OXRECIPE"):
@@ -117,7 +119,9 @@ def _from_fits(path: Path) -> list[ExtractedSpectrum]:
             header = file.headers[index]
             named = card(header, "SRCNAME", card(header, "SLTNAME", file.name(index)))
             columns = [
-                None if name is None else u.Quantity(np.array(table[name], dtype=float), _unit(units[name], name, path))
+                None
+                if name is None
+                else u.Quantity(np.array(table[name], dtype=float), _unit(units[name], name, path, bare))
                 for name in chosen
             ]
             cards = MappingProxyType({key: card(header, key) for key in dict.fromkeys(header) if key})
@@ -160,8 +164,8 @@ def _choose(names: Mapping[str, str]) -> tuple[str, str, str | None] | None:
     return None if wavelength is None or flux is None else (wavelength, flux, first(_ERROR))
 
 
-def _unit(text: Any, name: str | None, path: Path) -> u.UnitBase:
-    unit = parse_unit(str(text)) if text is not None else None
+def _unit(text: Any, name: str | None, path: Path, bare: u.UnitBase | None = None) -> u.UnitBase:
+    unit = parse_unit(str(text)) if text is not None else bare
     if unit is None:
         raise ReadError(f"{path}: the column {name} has no unit that can be read (TUNIT is {text!r})")
     return unit
