@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from optextract.simulate import scene, write_s2d
+from optextract import simulate
 
 Editor = Callable[[fits.HDUList], fits.HDUList | None]
 
@@ -18,17 +18,17 @@ Editor = Callable[[fits.HDUList], fits.HDUList | None]
 def pristine(tmp_path_factory) -> Path:
     """Three slits of different S/N, as the pipeline writes them."""
     scenes = [
-        scene(seed=k, shape=(15, 60), snr=snr, centre=7.0 + 0.3 * k, background=0.0)
+        simulate.scene(seed=k, shape=(15, 60), snr=snr, centre=7.0 + 0.3 * k, background=0.0)
         for k, snr in enumerate((40.0, 20.0, 5.0))
     ]
-    return write_s2d(scenes, tmp_path_factory.mktemp("io") / "multi_s2d.fits", slits=("100", "101", "102"))
+    return simulate.write_s2d(scenes, tmp_path_factory.mktemp("io") / "multi_s2d.fits", slits=("100", "101", "102"))
 
 
 @pytest.fixture(scope="session")
 def single(tmp_path_factory) -> Path:
     """One slit with negative nod traces and a planned position."""
-    one = scene(seed=4, shape=(25, 80), snr=60.0, nod_step=5, centre=12.2, background=0.0, planned_sigma=0.2)
-    return write_s2d(one, tmp_path_factory.mktemp("io") / "single_s2d.fits")
+    one = simulate.scene(seed=4, shape=(25, 80), snr=60.0, nod_step=5, centre=12.2, background=0.0, planned_sigma=0.2)
+    return simulate.write_s2d(one, tmp_path_factory.mktemp("io") / "single_s2d.fits")
 
 
 @pytest.fixture
@@ -64,3 +64,13 @@ def image_file(tmp_path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def scene(rng):
+    """Pixel values, their errors and a tilted wavelength, shape (12, 60)."""
+    rows = np.arange(12)[:, None]
+    flux = 100 * np.exp(-0.5 * ((rows - 5.3) / 1.4) ** 2) + np.zeros(60)
+    sigma = rng.uniform(1.0, 2.0, (12, 60))
+    wave = 5000.0 + 2.0 * np.arange(60) + 0.3 * rows
+    return flux, sigma, wave

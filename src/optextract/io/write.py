@@ -18,7 +18,6 @@ def write(
     path: str | Path,
     *,
     overwrite: bool = False,
-    filename: str | None = None,
 ) -> Path:
     """Write one result or several; the suffix says how.
 
@@ -33,8 +32,6 @@ def write(
         Where to.
     overwrite : bool, optional
         Replace an existing file. The input of a result is never replaced.
-    filename : str, optional
-        The name that a FITS file says it has, where `path` is not its final name.
 
     Returns
     -------
@@ -60,7 +57,7 @@ def write(
         if suffix == ".fits":
             from .x1d import write_x1d
 
-            write_x1d(results, part, path.name if filename is None else filename)
+            write_x1d(results, part, path.name)
         elif suffix == ".ecsv":
             from .ecsv import write_ecsv
 
