@@ -238,13 +238,12 @@ def place_sources(
     return positions, best[2]
 
 
-def find_negatives(
-    cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...] = (), most: int = 4
-) -> tuple[float, ...]:
+def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tuple[float, ...]:
     """Offsets of negative traces beside the first source that the file does not tell of.
 
-    A trace counts if it lies two FWHM or more from every source, holds a twentieth of the first source's flux or more,
-    is significant at 10 sigma, and removes a quarter of the misfit that is left.
+    Nod subtraction leaves them at once and twice the nod, on either side: all of a pattern are fitted together, and a
+    single trace if no pattern fits. A trace counts if it lies two FWHM or more from the source and holds a twentieth of
+    its flux or more; the pattern counts if it is significant at 10 sigma and removes half of the misfit.
 
     Parameters
     ----------
@@ -254,41 +253,60 @@ def find_negatives(
         Rows of the sources.
     fwhm : float
         Their FWHM, pixel.
-    nods : tuple of float
-        Offsets already known.
-    most : int, optional
-        Most traces to look for.
+
+    Returns
+    -------
+    tuple of float
+        Offsets in pixels, in order; empty where there is none.
     """
     good = np.flatnonzero(cut.binned.weight[0] > 0)
+    if len(good) < 12 or not _has_holes(cut, positions, fwhm):
+        return ()
+    first, reach = positions[0], max(positions[0] - good[0], good[-1] - positions[0])
+    best: tuple[float, tuple[float, ...]] = (np.inf, ())
+    alone = np.inf
+    for width in fwhm * np.array([0.65, 0.8, 1.0]):
+        alone = min(alone, float(_negative_fits(cut, positions, width, np.zeros((1, 0)))[0][0]))
+        steps = np.arange(max(2.0 * width, 3.0), reach + 0.5, 0.1)
+        for pattern in ((-2, -1, 1, 2), (-1, 1), (-1,), (1,)):
+            offsets = steps[:, None] * np.array(pattern)
+            inside = (first + offsets >= good[0] - 0.5) & (first + offsets <= good[-1] + 0.5)
+            chi2, depth = _negative_fits(cut, positions, width, offsets)
+            right = ((depth > -1.5) & (depth < -0.05)) | ~inside
+            # every trace of a pattern costs a free depth
+            cost = np.where(right.all(axis=1) & inside.any(axis=1), chi2 + 10.0 * inside.sum(axis=1), np.inf)
+            pick = int(cost.argmin()) if len(cost) else -1
+            if pick >= 0 and cost[pick] < best[0]:
+                best = (float(cost[pick]), tuple(float(o) for o in offsets[pick][inside[pick]]))
+    gain = alone - best[0]
+    return best[1] if gain > 100.0 and gain > 0.5 * alone else ()
+
+
+def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:
+    """Whether anything away from the sources is far below their fit: without it there is nothing to look for."""
     n_cross = cut.binned.data.shape[1]
-    if len(good) < 12:
-        return nods
-    background = cross_basis(n_cross, 1)
-    rows = np.arange(good[0], good[-1] + 0.01, 0.25)
-    found = list(nods)
-    for _ in range(most):
-        taken = [*positions, *(positions[0] + np.array(found))]
-        free = rows[np.min(np.abs(rows[:, None] - np.array(taken)), axis=1) >= 2.0 * fwhm]
-        if not len(free):
-            break
-        fixed = np.repeat(np.array(taken)[:, None], len(free) + 1, axis=1)
-        moving = np.append(free, -10.0 * fwhm - 100.0)  # the last try lies outside: it is the fit without the trace
-        centre = np.concatenate([fixed, moving[None, :]])
-        terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), background, n_cross)
-        data = np.broadcast_to(cut.binned.data, (len(moving), n_cross))
-        weight = np.broadcast_to(cut.binned.weight, (len(moving), n_cross))
-        solution = solve_columns(data, weight, terms)
-        flux = solution.coefficients[:, len(taken)]
-        depth = flux / np.where(solution.coefficients[:, 0] > 0, solution.coefficients[:, 0], np.inf)
-        gain = solution.chi2[-1] - solution.chi2
-        # beside a second trace that is yet to be found, the misfit is no measure of noise: ask for a good part of it
-        usable = (depth < -0.05) & (depth > -1.5) & (gain > 100.0) & (gain > 0.25 * solution.chi2[-1])
-        usable[-1] = False
-        if not usable.any():
-            break
-        best = int(np.argmax(np.where(usable, gain, -np.inf)))
-        found.append(float(moving[best] - positions[0]))
-    return tuple(sorted(found))
+    centre = np.array(positions)[:, None]
+    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 1), n_cross)
+    solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
+    residual = (cut.binned.data - solution.coefficients @ terms[0])[0]
+    pull = residual * np.sqrt(cut.binned.weight[0])
+    away = np.min(np.abs(np.arange(n_cross) - centre), axis=0) > 1.5 * fwhm
+    return bool((away & (pull < -6.0)).any())
+
+
+def _negative_fits(
+    cut: Slice, positions: tuple[float, ...], fwhm: float, offsets: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Chi2 of the sources with traces at each set of offsets (n_try, n_offset) from the first, and their depths."""
+    n_try, n_cross = len(offsets), cut.binned.data.shape[1]
+    centre = np.concatenate([np.repeat(np.array(positions)[:, None], n_try, axis=1), positions[0] + offsets.T])
+    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 1), n_cross)
+    data = np.broadcast_to(cut.binned.data, (n_try, n_cross))
+    weight = np.broadcast_to(cut.binned.weight, (n_try, n_cross))
+    solution = solve_columns(data, weight, terms)
+    flux = solution.coefficients
+    scale = np.where(flux[:, 0] > 0, flux[:, 0], np.inf)
+    return solution.chi2, flux[:, len(positions) : len(positions) + offsets.shape[1]] / scale[:, None]
 
 
 def another_source(

@@ -112,10 +112,7 @@ def _nod_offsets(frame: Frame, recipe: Recipe) -> tuple[float, ...]:
         return ()
     if recipe.nods.offsets is not None:
         return recipe.nods.offsets
-    offsets = tuple(float(v) for v in frame.meta.get("nod_offsets", ()))
-    if not offsets and recipe.nods.mode in ("mask", "model"):
-        raise bad_value("nods.offsets", "Recipe", "given where the frame does not tell of nods", None, RecipeError)
-    return offsets
+    return tuple(float(v) for v in frame.meta.get("nod_offsets", ()))
 
 
 def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
@@ -161,8 +158,15 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if profile.fwhm.value is not None:
         width = profile.fwhm.value
     if from_data and sources.find == "continuum":
-        nods, told_of = _look_for_nods(cut, positions, width, nods, recipe)
+        seen, told_of = _look_for_nods(cut, positions, width, nods, recipe)
+        if seen != nods and not named:
+            positions, width = place_sources(cut, positions[0], width, number, seen, bounds)
+        nods = seen
         warnings += told_of
+    if not nods and recipe.nods.mode in ("mask", "model"):
+        rule = "given where neither the frame nor its kernel slice tells of nods"
+        raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
+    if from_data and sources.find == "continuum":
         if path is None and not detection.curved:  # a slice of a trace that moves is broader than its profile
             positions, more = _look_for_sources(cut, positions, width, nods, bounds, recipe, window)
             warnings += more
@@ -228,7 +232,7 @@ def _look_for_nods(
     cut: Slice, positions: tuple[float, ...], width: float, nods: tuple[float, ...], recipe: Recipe
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Negative traces that the file does not tell of, and a word on them."""
-    if nods or recipe.nods.mode != "auto" or recipe.nods.offsets is not None:
+    if nods or recipe.nods.mode == "ignore" or recipe.nods.offsets is not None:
         return nods, ()
     seen = find_negatives(cut, positions, width)
     if not seen:
