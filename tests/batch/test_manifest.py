@@ -119,8 +119,9 @@ def test_a_full_disk_loses_only_the_record_that_did_not_fit(tmp_path, room):
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path):
-    with Manifest(tmp_path), pytest.raises(
-        OptextractError, match=r"another run is at work in .*; wait for it or choose another folder"
+    with (
+        Manifest(tmp_path),
+        pytest.raises(OptextractError, match=r"another run is at work in .*; wait for it or choose another folder"),
     ):
         Manifest(tmp_path)
     Manifest(tmp_path).close()

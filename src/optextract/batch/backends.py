@@ -202,7 +202,7 @@ def on_dask(jobs: Sequence[Job], settings: Settings, address: str, n_jobs: int) 
             yield from _with_client(client, jobs, settings)
         return
     try:
-        client = Client(address, timeout="20s")
+        client = Client(address, timeout="10s")
     except (OSError, TimeoutError, ValueError) as error:
         raise OptextractError(f"the dask scheduler {address} cannot be reached: {error}") from error
     with client:
@@ -223,11 +223,10 @@ def _with_client(client: Any, jobs: Sequence[Job], settings: Settings) -> Iterat
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
     waiting = iter(_chunks(jobs, workers))
     # the scheduler knows of a few chunks a worker at a time, so its memory does not grow with the batch
-    common = client.scatter(settings, broadcast=True)
     chunk_of: dict[Any, tuple[Job, ...]] = {}
 
     def submit(chunk: tuple[Job, ...]) -> Any:
-        future = client.submit(work_all, chunk, common, pure=False)
+        future = client.submit(work_all, chunk, settings, pure=False)
         chunk_of[future.key] = chunk
         return future
 
@@ -240,7 +239,7 @@ def _with_client(client: Any, jobs: Sequence[Job], settings: Settings) -> Iterat
             yield from future.result()
         elif isinstance(problem, KilledWorker):
             _log.warning("a dask worker ended; %d files are done again", len(chunk))
-            yield from isolate(chunk, lambda some: _on_client(client, some, common), attempts=1)
+            yield from isolate(chunk, lambda some: _on_client(client, some, settings), attempts=1)
         else:
             raise OptextractError(f"a dask worker failed: {type(problem).__name__}: {problem}") from problem
         future.release()
@@ -249,11 +248,11 @@ def _with_client(client: Any, jobs: Sequence[Job], settings: Settings) -> Iterat
             running.add(submit(following))
 
 
-def _on_client(client: Any, jobs: Sequence[Job], common: Any) -> Iterator[Result]:
+def _on_client(client: Any, jobs: Sequence[Job], settings: Settings) -> Iterator[Result]:
     """Jobs on a cluster, one task."""
     from distributed.scheduler import KilledWorker
 
-    future = client.submit(work_all, tuple(jobs), common, pure=False)
+    future = client.submit(work_all, tuple(jobs), settings, pure=False)
     try:
         yield from future.result()
     except KilledWorker as error:

@@ -279,7 +279,8 @@ def expand(
     rows: dict[str, list[Override]] = {}
     for text in inputs:
         for name, override in _paths_of(str(text)):
-            key = str(Path(name).resolve())
+            # a link is a file of its own: it may stand for the same spectrum under another name
+            key = os.path.abspath(name)
             order.setdefault(key, name)
             slit = None if override is None else override.slit
             known = wanted.setdefault(key, set() if slit is not None else None)
@@ -291,7 +292,7 @@ def expand(
                 rows.setdefault(key, []).append(override)
     if overrides is not None:
         for name, override in read_table(overrides):
-            rows.setdefault(str(Path(name).resolve()), []).append(override)
+            rows.setdefault(os.path.abspath(name), []).append(override)
         unused = sorted(set(rows) - set(order))
         if unused:
             _log.info("%s: %d files of the table are not among the inputs", overrides, len(unused))

@@ -163,7 +163,7 @@ def plan(
         figures=len(jobs) <= few if figures == "auto" else figures in (True, "all"),
         compare=None if compare is None else str(compare),
         trust=trust,
-        inputs=frozenset(str(Path(job.path).resolve()) for job in jobs) if len(jobs) <= 1000 else frozenset(),
+        inputs=_inputs_in(out, jobs),
     )
     try:
         with Manifest(out) as manifest:
@@ -175,6 +175,13 @@ def plan(
     if not settings.overwrite:
         todo = _with_existing(todo, out)
     return Batch(jobs=tuple(todo), unchanged=tuple(unchanged), settings=settings)
+
+
+def _inputs_in(out: Path, jobs: Sequence[Job]) -> frozenset[str]:
+    """Inputs that lie in the output folder, where a product could hit them."""
+    folder = out.resolve()
+    paths = (Path(job.path).resolve() for job in jobs)
+    return frozenset(str(path) for path in paths if path.parent == folder)
 
 
 def _with_existing(jobs: list[Job], out: Path) -> list[Job]:

@@ -72,7 +72,7 @@ class Settings:
     trust : bool
         Whether recipes may name Python code.
     inputs : frozenset of str
-        Files that are never written to.
+        Inputs that lie in the output folder; they are never written to.
     """
 
     out: Path
