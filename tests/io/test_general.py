@@ -120,6 +120,17 @@ def test_errors_in_another_unit_of_the_same_kind_are_converted(image_file, scene
         read(image_file(SCI=(flux, {"BUNIT": "mJy", **ANGSTROM}), ERR=(sigma, {"BUNIT": "Angstrom"})))
 
 
+def test_a_unit_set_by_the_user_goes_for_the_errors_too(image_file, scene):
+    flux, sigma, _ = scene
+    path = image_file(SCI=(flux, {"BUNIT": "DN/s", **ANGSTROM}), ERR=(sigma, {"BUNIT": "DN/s"}))
+    frame = read(path, unit="uJy")
+    assert frame.unit == u.uJy
+    np.testing.assert_allclose(frame.variance, sigma**2, rtol=1e-12)
+    assert "The unit uJy was set by the user; the file says DN / s." in frame.meta["notes"]
+    path = image_file(SCI=(flux, {"BUNIT": "mJy", **ANGSTROM}), IVAR=(sigma**-2 * 1e-6, {"BUNIT": "uJy-2"}))
+    np.testing.assert_allclose(read(path).variance, sigma**2, rtol=1e-12)
+
+
 def test_mask_is_non_zero_and_an_all_bad_mask_is_refused(image_file, scene):
     flux, sigma, _ = scene
     mask = np.zeros((NY, NX), dtype=np.uint8)

@@ -122,6 +122,22 @@ def test_spectrum_in_pixels_has_no_wavelength(scene):
     np.testing.assert_allclose(frame.variance, sigma**2)
 
 
+def test_a_loaders_copy_of_a_bunit_that_lies_is_not_obeyed(scene):
+    from specutils import Spectrum
+
+    flux, sigma, wave = scene
+    cards = {"PIXAR_SR": 5e-13, "SRCTYPE": "EXTENDED", "INSTRUME": "NIRSPEC", "TELESCOP": "JWST"}
+    axis = {"spectral_axis": wave[0] * u.um, "uncertainty": StdDevUncertainty(sigma)}
+    frame = read(Spectrum(flux=flux * u.DN / u.s, meta={"header": {**cards, "S_PHOTOM": "COMPLETE"}}, **axis))
+    assert frame.unit == u.MJy / u.sr
+    assert "S_PHOTOM is COMPLETE and SRCTYPE is EXTENDED, so the pixels are taken to be in MJy / sr" in notes(frame)
+    frame = read(Spectrum(flux=flux * u.DN / u.s, meta={"header": cards}, **axis))
+    assert frame.unit == u.DN / u.s
+    assert "a loader may have copied a BUNIT that is not true" in notes(frame)
+    chosen = read(Spectrum(flux=flux * u.DN / u.s, meta={"header": cards}, **axis), unit="MJy/sr")
+    assert chosen.unit == u.MJy / u.sr
+
+
 def test_ccddata_with_a_wcs_and_nddata_without(scene):
     from astropy.wcs import WCS
 

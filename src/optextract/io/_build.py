@@ -48,6 +48,8 @@ class Pieces:
         1D along dispersion, or of the shape of `flux`; without a unit, `wavelength_name` is asked for one.
     unit : Unit or None
         Unit of `flux` where it is known by more than BUNIT.
+    claimed : Unit or None
+        What the source says the unit is, where `unit` does not believe it; errors were written in that one.
     weight : ndarray or None
         Relative weights.
     meta : dict
@@ -67,6 +69,7 @@ class Pieces:
     wavelength: Any = None
     wavelength_name: str = ""
     unit: u.UnitBase | None = None
+    claimed: u.UnitBase | None = None
     weight: FloatArray | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -251,12 +254,15 @@ def _scale(pieces: Pieces, unit: u.UnitBase) -> float:
     own = pieces.spread_unit
     if own is None or own == u.dimensionless_unscaled:
         return 1.0
-    expected = {"sigma": unit, "variance": unit**2, "inverse_variance": unit**-2}[pieces.kind]
-    for target, power in ((expected, 1), (unit, {"sigma": 1, "variance": 2, "inverse_variance": -2}[pieces.kind])):
+    # errors go with what the file says of its pixels, also where the user or the reader knows better
+    told = next((one for one in (pieces.claimed, pieces.unit, parse_unit(card(pieces.header, "BUNIT"))) if one), unit)
+    power = {"sigma": 1, "variance": 2, "inverse_variance": -2}[pieces.kind]
+    for base in (told, unit):
         # many writers copy BUNIT of the flux to everything else
-        if own.is_equivalent(target):
-            factor = float(own.to(target)) ** power
-            return 1.0 / factor if pieces.kind == "inverse_variance" else factor
+        for target, exponent in ((base**power, 1), (base, power)):
+            if own.is_equivalent(target):
+                factor = float(own.to(target)) ** exponent
+                return 1.0 / factor if pieces.kind == "inverse_variance" else factor
     raise ReadError(
         f"{pieces.where}: {pieces.spread_name} is in {own}, which does not go with pixel values in {unit}. "
         "Set input.unit, or variance_kind in input.mapping"

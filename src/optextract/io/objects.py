@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,9 @@ from ..errors import ReadError, bad_value
 from ..frame import META_KEYS, VARIANCE_PARTS, Frame
 from ..recipe import Input, Mapped
 from ._build import Pieces, build
-from ._fits import IDENTITY, cards
+from ._fits import IDENTITY, card, cards
 from ._fitswcs import from_wcs
+from ._units import is_flux, jwst_unit
 
 __all__ = ["from_nddata", "from_object", "from_spectrum"]
 
@@ -93,7 +95,7 @@ def _from_spectrum(spectrum: Any, settings: Input) -> Frame:
     vertical = axis == 0
     meta = spectrum.meta if isinstance(spectrum.meta, Mapping) else {}
     pieces = Pieces("the Spectrum", flux, _header(meta), meta=_carried(meta))
-    pieces.unit = spectrum.flux.unit
+    _believe(pieces, spectrum.flux.unit, settings)
     pieces.meta["format"] = "specutils.Spectrum"
     _uncertainty(pieces, spectrum.uncertainty)
     pieces.mask = None if spectrum.mask is None else np.broadcast_to(np.asarray(spectrum.mask), flux.shape)
@@ -115,6 +117,23 @@ def _from_spectrum(spectrum: Any, settings: Input) -> Frame:
     return _with_parts(frame, meta, vertical)
 
 
+def _believe(pieces: Pieces, unit: u.UnitBase | None, settings: Input) -> None:
+    """Take the object's unit, unless a loader copied it from a JWST BUNIT that is no unit of flux."""
+    pieces.unit = unit
+    header = pieces.header
+    if settings.unit is not None or unit is None or is_flux(unit) or card(header, "PIXAR_SR") is None:
+        return
+    if card(header, "S_PHOTOM") == "COMPLETE":
+        known = jwst_unit(header, ChainMap({"BUNIT": str(unit)}, dict(header)), settings, pieces.where)
+        pieces.unit, pieces.claimed = known.unit, unit
+        pieces.notes += known.notes
+    else:
+        pieces.notes.append(
+            f"The unit is {unit}, which is no unit of flux, although the header has PIXAR_SR: a loader may have copied "
+            "a BUNIT that is not true. Read the file itself, or set input.unit."
+        )
+
+
 def _with_parts(frame: Frame, meta: Mapping[str, Any], vertical: bool) -> Frame:
     """Add the components of the variance that the meta holds."""
     parts = meta.get("variance_parts")
@@ -130,7 +149,7 @@ def _from_nddata(data: Any, settings: Input) -> Frame:
         raise bad_value("data", "from_nddata", "NDData with two axes", f"shape {values.shape}", ReadError)
     meta = data.meta if isinstance(data.meta, Mapping) else {}
     pieces = Pieces("the NDData", values, _header(meta), meta=_carried(meta))
-    pieces.unit = data.unit
+    _believe(pieces, data.unit, settings)
     pieces.meta["format"] = type(data).__name__
     _uncertainty(pieces, data.uncertainty)
     pieces.mask = None if data.mask is None else np.broadcast_to(np.asarray(data.mask), values.shape)
