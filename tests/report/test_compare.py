@@ -108,3 +108,18 @@ def test_units_that_cannot_be_compared_are_refused(scene, result):
 def test_a_source_that_is_not_there_is_refused(scene, result):
     with pytest.raises(OptextractError, match=r"'source' parameter of compare must be between 0 and 0. Got 1"):
         compare(result, {}, source=1)
+
+
+def test_negative_traces_in_the_aperture_are_counted():
+    scene = make_scene("nods", 3).calibrated()
+    result = ox.extract(scene.frame)
+    centre = float(np.median(result.centre[0]))
+    lower, upper = centre - 8.0, centre
+    box = ox.boxcar(scene.frame, lower, upper)
+    spectrum = {"wavelength": scene.frame.wavelength, "flux": box.flux * box.unit}
+    found = compare(result, spectrum, label="x", aperture=(lower, upper))
+    # half of the source, and a whole trace of depth -1/3
+    assert found.enclosed == pytest.approx(0.5, abs=0.03)
+    assert found.negative == pytest.approx(-1 / 3, abs=0.01)
+    assert found.ratio == pytest.approx(0.5 - 1 / 3, abs=0.03)
+    assert found.words()[-1].startswith("negative nod traces in that aperture take away another 33 %, so 1")

@@ -42,6 +42,8 @@ class Comparison:
         Rows (lower and upper edge, pixel) that the other spectrum is said to be the sum of.
     enclosed : float
         Median fraction of the extraction's profile inside that aperture; NaN without one.
+    negative : float
+        Flux of the nods' negative traces inside that aperture over the source's flux, as the header predicts it.
     """
 
     label: str
@@ -56,6 +58,7 @@ class Comparison:
     error_ratio: float
     aperture: tuple[float, float] | None = None
     enclosed: float = np.nan
+    negative: float = 0.0
 
     def words(self) -> tuple[str, ...]:
         """Return the comparison as sentences."""
@@ -75,6 +78,11 @@ class Comparison:
                 f"its aperture, rows {lower:.1f} to {upper:.1f}, holds {inside:.0f} % of the fitted profile: "
                 f"it misses {missed:.0f} % of the source"
             )
+            if self.negative < -0.005:
+                lines.append(
+                    f"negative nod traces in that aperture take away another {-100 * self.negative:.0f} %, "
+                    f"so {100 * (self.enclosed + self.negative):.0f} % of the flux is expected in it"
+                )
         return tuple(lines)
 
 
@@ -99,6 +107,16 @@ def _enclosed(result: Extraction, source: int, aperture: tuple[float, float]) ->
     part = np.clip(np.minimum(rows + 0.5, aperture[1]) - np.maximum(rows - 0.5, aperture[0]), 0.0, 1.0)
     used = profile.sum(axis=0) > 0
     return float(np.median((part[:, None] * profile).sum(axis=0)[used])) if used.any() else np.nan
+
+
+def _negative(result: Extraction, source: int, aperture: tuple[float, float]) -> float:
+    """Depth of each predicted negative trace times the fraction of it inside the aperture, summed."""
+    offsets, depths = result.meta.get("nod_offsets", ()), result.meta.get("nod_depths", ())
+    parts = (
+        depth * _enclosed(result, source, (aperture[0] - offset, aperture[1] - offset))
+        for offset, depth in zip(offsets, depths, strict=False)
+    )
+    return float(sum(part for part in parts if np.isfinite(part)))
 
 
 def _scale(ours: FloatArray, ours_sigma: FloatArray, other: FloatArray, spread: FloatArray) -> tuple[float, float]:
@@ -234,4 +252,5 @@ def compare(
         error_ratio=error_ratio,
         aperture=aperture,
         enclosed=np.nan if aperture is None else _enclosed(result, source, aperture),
+        negative=0.0 if aperture is None else _negative(result, source, aperture),
     )

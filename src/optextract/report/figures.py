@@ -184,7 +184,8 @@ def draw_spectrum(
         if other is not None:
             axes.plot(x, factor * other.flux, color=_OTHER, lw=0.7, alpha=0.85, label=other.label, zorder=2)
     axes.axhline(0.0, color=_NOISE, lw=0.6)
-    axes.set_ylim(*spectrum_limits(factor * result.flux, factor * result.uncertainty))
+    low, high = spectrum_limits(factor * result.flux, factor * result.uncertainty)
+    axes.set_ylim(low, high + 0.1 * (high - low))  # room for the legend
     good = x[np.isfinite(x)]
     if good.size:
         axes.set_xlim(float(good.min()), float(good.max()))
@@ -202,7 +203,7 @@ def _draw_ratio(axes: Axes, result: Extraction, others: Sequence[Comparison | No
     """Other over optimal, in bins of equal number of columns: the sums' ratio, with the error of the other."""
     x = result.wavelength.value
     axes.axhline(1.0, color=_NOISE, lw=0.8)
-    top = 2.0
+    top, bottom = 2.0, 0.0
     for k, other in enumerate(others):
         if other is None:
             continue
@@ -217,8 +218,8 @@ def _draw_ratio(axes: Axes, result: Extraction, others: Sequence[Comparison | No
             ratio = float(np.sum(weight * other.flux[part]) / total)
             error = float(np.sqrt(weight.sum()) / total)
             axes.errorbar(np.mean(x[part]), ratio, error, fmt="o", ms=3, lw=0.8, color=_colour(k))
-            top = max(top, 1.1 * ratio)
-    axes.set_ylim(0.0, min(top, 5.0))
+            top, bottom = max(top, 1.1 * ratio), min(bottom, 1.3 * ratio)
+    axes.set_ylim(max(bottom, -2.0), min(top, 5.0))
     axes.set_ylabel("other / optimal")
 
 

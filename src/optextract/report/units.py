@@ -34,7 +34,8 @@ def readable(values: FloatArray, unit: u.UnitBase) -> tuple[float, u.UnitBase]:
     good = np.abs(values[np.isfinite(values)])
     if unit.physical_type != u.Jy.physical_type or not good.size or not good.any():
         return 1.0, unit
-    typical = float(np.percentile(good[good > 0], 90)) * unit.to(u.Jy)
+    # between a faint continuum and its brightest line
+    typical = float(np.sqrt(np.percentile(good[good > 0], 50) * np.percentile(good, 99.9))) * unit.to(u.Jy)
     for shown in _FLUXES:
         if typical >= shown.to(u.Jy):
             break
