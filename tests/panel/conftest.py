@@ -33,6 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             ):
                 item.add_marker(pytest.mark.filterwarnings(f"ignore::Warning:{module}.*"))
             item.add_marker(pytest.mark.filterwarnings("ignore:Specviz2d is deprecated:DeprecationWarning"))
+            # glue writes the unit of every spectral axis as the VO does
+            item.add_marker(pytest.mark.filterwarnings("ignore:The unit 'Angstrom' has been deprecated in the VOUnit"))
 
 
 def new_app(style: str) -> Any:
@@ -52,6 +54,14 @@ def three_slits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A multi-slit file of three sources."""
     scenes = [make_scene("emission", seed) for seed in (1, 2, 3)]
     return write_s2d(scenes, tmp_path_factory.mktemp("panel") / "three_s2d.fits", slits=["S7", "S8", "S9"])
+
+
+@pytest.fixture(autouse=True)
+def _never_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with other tests must not pause the live preview."""
+    from optextract.panel import plugin
+
+    monkeypatch.setattr(plugin, "SLOW_MS", 1e9)
 
 
 @pytest.fixture(params=STYLES)
@@ -91,7 +101,7 @@ def app(style: str, _shared: Callable[[str], Any]) -> Iterator[Any]:
     for label in [data.label for data in helper._app.data_collection if data.label not in before]:
         helper._app.data_item_remove(label)
     plg.dataset.selected = plg.dataset.choices[0]
-    plg.keep_active, plg.open_step, plg.live, plg.results_label_auto = False, "", True, True
+    plg.keep_active, plg.open_step, plg.live, plg.slow, plg.results_label_auto = False, "", True, False, True
     plg.clear_results()
     plg.compare_selected, plg._x1d, plg.err_msg = "None", None, ""
     plg.recipe = Recipe()

@@ -181,7 +181,11 @@ def test_a_unit_that_has_to_be_given(fresh: Any, tmp_path: Path) -> None:
         ("trace.degree", "many", r"the 'trace\.degree' parameter .* Got"),
         ("region.cross", ["9", "3"], r"must be \(lower, upper\) with lower < upper"),
         ("region.cross", ["9", ""], "must be two numbers or none"),
-        ("profile.fwhm", {"value": "2", "fixed": False, "lower": "3", "upper": "4"}, r"the 'profile\.fwhm' parameter .* bounds"),
+        (
+            "profile.fwhm",
+            {"value": "2", "fixed": False, "lower": "3", "upper": "4"},
+            r"the 'profile\.fwhm' parameter .* bounds",
+        ),
         (
             "profile.fwhm",
             {"value": "2", "fixed": False, "lower": "1", "upper": ""},

@@ -35,9 +35,13 @@ class Actions(Part):
     @property
     def _origin(self) -> tuple[str | None, Any]:
         """Path and slit of the selected dataset, None where it did not come from a file."""
-        item = self.dataset.selected_dc_item if self.dataset_selected else None
+        item = self._entry(self.dataset_selected)
         origin = {} if item is None else item.meta.get(KEY, {})
         return origin.get("path"), origin.get("slit")
+
+    def _entry(self, label: str) -> Any:
+        """Return an entry of the data collection, None where there is none (any more)."""
+        return next((data for data in self._app.data_collection if data.label == label), None)
 
     def as_python(self) -> str:
         """Return the present extraction as Python code."""
@@ -163,8 +167,9 @@ class Actions(Part):
         if self._result is None:
             return found
         others: list[tuple[str, Any]] = [] if self._x1d is None else [self._x1d]
-        if self.compare_selected not in ("", "None"):
-            spectrum = self.compare.selected_dc_item.get_object()
+        entry = self._entry(self.compare_selected)
+        if entry is not None:
+            spectrum = entry.get_object()
             other = {"wavelength": spectrum.spectral_axis, "flux": spectrum.flux}
             if spectrum.uncertainty is not None:
                 other["uncertainty"] = spectrum.uncertainty.quantity

@@ -126,9 +126,10 @@ class Controls(Part):
         return distances.index(min(distances)) if distances else None
 
     def add_source(self, row: float) -> None:
-        """Add a source at a row; those that were found stay. A click on a source that is there does nothing."""
+        """Add a source at a row; those that were found stay. A click on a source, or off the image, does nothing."""
         centres = self._centres()
-        if all(abs(row - centre) > 1.0 for centre in centres):
+        inside = self._frame is not None and -0.5 <= row <= self._frame.n_cross - 0.5
+        if inside and all(abs(row - centre) > 1.0 for centre in centres):
             self._try(lambda: self._place([*centres, row]))
 
     def move_source(self, number: int, row: float, done: bool = True) -> None:

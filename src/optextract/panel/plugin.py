@@ -238,7 +238,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
             self._try(self._follow_subsets)
 
     def _follow_subsets(self) -> None:
-        frame, item = self._read(), self.dataset.selected_dc_item
+        frame, item = self._read(), self._entry(self.dataset_selected)
         by_numbers = self.region_selected == BY_NUMBERS
         if frame is None or (by_numbers and self.range_selected == ALL_COLUMNS):
             return
@@ -258,7 +258,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
     # ------------------------------------------------------------------------------------------------- preview
 
     def _read(self) -> Frame | None:
-        item = self.dataset.selected_dc_item if self.dataset_selected else None
+        item = self._entry(self.dataset_selected)
         return None if item is None else source.frame_of(item, self.recipe.input)
 
     def _compute(self) -> Extraction:

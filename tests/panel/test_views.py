@@ -1,0 +1,210 @@
+"""What is drawn into the viewers and the figures is what was asked for and found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+import optextract as ox
+from optextract import io
+from optextract.panel.plots import Gallery
+from optextract.simulate import make_scene, write_s2d
+
+from .conftest import LABEL, new_app, viewers
+
+
+def test_the_region_is_a_box_where_it_has_limits(plg: Any, viewer2d: Any, marks: Any) -> None:
+    plg.region = {"cross": (4.5, 20.5), "disp": (100, 900)}
+    box = marks(plg._obj, viewer2d)["region"]
+    assert (min(box.x), max(box.x), min(box.y), max(box.y)) == (100, 900, 4.5, 20.5)
+
+
+def test_trace_and_band_lie_on_the_source(plg: Any, viewer2d: Any, marks: Any) -> None:
+    drawn, result = marks(plg._obj, viewer2d), plg.preview
+    assert np.array_equal(drawn["trace"].y, result.centre[0], equal_nan=True)
+    lower, upper = np.split(drawn["band"].y, [result.centre.shape[1]])
+    assert np.array_equal(lower, result.centre[0] - result.fwhm[0], equal_nan=True)
+    assert np.array_equal(upper[1:], result.centre[0] + result.fwhm[0], equal_nan=True)
+
+
+def test_the_columns_of_the_kernel_are_pixel_edges(plg: Any, viewer2d: Any, marks: Any) -> None:
+    plg.set("kernel.disp", (300, 700))
+    first, last = plg.preview.kernel.columns
+    drawn = marks(plg._obj, viewer2d)["columns"]
+    assert np.unique(drawn.x[np.isfinite(drawn.x)]).tolist() == [first - 0.5, last + 0.5]
+
+
+def test_background_rows_are_drawn(plg: Any, viewer2d: Any, marks: Any) -> None:
+    assert "background" not in marks(plg._obj, viewer2d)
+    plg.set("background.rows", ((1, 5), (18, 23)))
+    drawn = marks(plg._obj, viewer2d)["background"]
+    assert np.unique(drawn.y[np.isfinite(drawn.y)]).tolist() == [1, 5, 18, 23]
+
+
+def test_rejected_pixels_are_drawn_where_they_are(style: str, tmp_path: Path, marks: Any) -> None:
+    app = new_app(style)
+    app.load(str(write_s2d(make_scene("cosmic"), tmp_path / "c_s2d.fits")), format="2D Spectrum")
+    plg = app.plugins[LABEL]
+    with plg.as_active():
+        drawn = marks(plg._obj, viewers(app, True)[0])["rejected"]
+        image = np.zeros(plg.preview.rejected.shape, bool)
+        image[drawn.y.astype(int), drawn.x.astype(int)] = True
+        assert image.sum() > 10
+        assert np.array_equal(image, plg.preview.rejected)
+
+
+def test_predicted_negative_traces_are_drawn(style: str, tmp_path: Path, marks: Any) -> None:
+    app = new_app(style)
+    app.load(str(write_s2d(make_scene("nods"), tmp_path / "n_s2d.fits")), format="2D Spectrum")
+    plg = app.plugins[LABEL]
+    with plg.as_active():
+        offsets = plg.preview.resolved.nods.offsets
+        assert offsets
+        drawn = marks(plg._obj, viewers(app, True)[0])["nods"]
+        inside = [o for o in offsets if np.any(np.abs(plg.preview.centre[0] + o - 12) < 12.5)]
+        assert np.isnan(drawn.x).sum() >= len(inside) - 1
+        plg.set("nods.mode", "ignore")
+        assert "nods" not in marks(plg._obj, viewers(app, True)[0])
+
+
+def test_two_sources_are_two_traces(plg: Any, viewer2d: Any, marks: Any) -> None:
+    plg.sources = [12.2, 17.0]
+    drawn = marks(plg._obj, viewer2d)["trace"]
+    assert np.isnan(drawn.x).sum() == 1
+    assert drawn.x.size == 2 * plg.preview.centre.shape[1] + 1
+
+
+def test_the_preview_has_its_error_band_in_the_viewer_s_units(plg: Any, viewer1d: Any, marks: Any) -> None:
+    drawn, result = marks(plg._obj, viewer1d), plg.preview
+    unit = u.Unit(viewer1d.state.y_display_unit)
+    factor = (
+        result.unit.to(unit)
+        if unit.is_equivalent(result.unit)
+        else (1 / result.meta["pixel_area_sr"] * u.Jy / u.sr).to_value(unit)
+    )
+    assert np.allclose(drawn["preview"].y, result.flux[0] * factor, equal_nan=True)
+    assert np.allclose(
+        drawn["uncertainty"].y[1] - drawn["uncertainty"].y[0], 2 * result.uncertainty[0] * factor, equal_nan=True
+    )
+    assert np.allclose(drawn["preview"].x, result.wavelength.to_value(viewer1d.state.x_display_unit))
+
+
+def test_preview_and_extracted_layer_lie_on_each_other(app: Any, plg: Any, marks: Any) -> None:
+    plg.extract()
+    viewer = next(v for v in viewers(app, False) if plg.add_results.label in [x.layer.label for x in v.layers])
+    layer = next(x for x in viewer.layers if x.layer.label == plg.add_results.label)
+    mark = marks(plg._obj, viewer)["preview"]
+    good = np.isfinite(layer.line_mark.y)
+    assert good.sum() > 1000
+    assert np.allclose(np.interp(layer.line_mark.x[good], mark.x, mark.y), layer.line_mark.y[good], rtol=1e-6)
+
+
+def test_live_off_hides_and_on_brings_up_to_date(plg: Any, viewer2d: Any, marks: Any) -> None:
+    plg.live = False
+    assert marks(plg._obj, viewer2d) == {}
+    plg.region = (5, 19)
+    plg.live = True
+    assert min(marks(plg._obj, viewer2d)["region"].y) == 5
+
+
+def test_an_error_leaves_the_region_to_be_mended(plg: Any, viewer2d: Any, marks: Any) -> None:
+    plg._obj.vue_set_field({"name": "region.cross", "value": ["60", "80"]})
+    assert plg._obj.err_msg
+    assert marks(plg._obj, viewer2d).keys() == {"region"}
+
+
+def test_the_legend_names_what_is_seen(panel: Any) -> None:
+    assert [entry["text"] for entry in panel.legend][:4] == ["region", "kernel columns", "trace", "\u00b1FWHM"]
+    assert "background rows" not in [entry["text"] for entry in panel.legend]
+
+
+def test_no_mark_survives_in_a_viewer_that_shows_something_else(
+    fresh: Any, sample: Path, three_slits: Path, marks: Any
+) -> None:
+    from optextract.panel.loader import load_slit
+
+    fresh.load(str(sample), format="2D Spectrum")
+    plg = fresh.plugins[LABEL]
+    with plg.as_active():
+        load_slit(fresh._app, str(three_slits), 0, "S7")
+        # the panel stays with its dataset, which is hidden now
+        assert plg.dataset.selected == "sample_s2d" or fresh._app.config == "specviz2d"
+        assert marks(plg._obj, viewers(fresh, True)[0]) == {}
+        plg.dataset = plg.dataset.choices[-1]
+        assert "trace" in marks(plg._obj, viewers(fresh, True)[0])
+
+
+# ----------------------------------------------------------------------------------------------------- figures
+
+
+@pytest.fixture(scope="module")
+def extracted(sample: Path) -> tuple[ox.Frame, ox.Extraction]:
+    frame = io.read(sample)
+    return frame, ox.extract(frame)
+
+
+@pytest.fixture
+def gallery() -> Gallery:
+    return Gallery(lambda number, row: None)
+
+
+@pytest.mark.parametrize("step", Gallery.STEPS)
+def test_every_axis_has_a_unit_and_every_figure_a_caption(gallery: Gallery, extracted: Any, step: str) -> None:
+    gallery.update(
+        step, *extracted, {"matched boxcar": (extracted[1].boxcar.flux[0], extracted[1].boxcar.uncertainty[0])}
+    )
+    units = ("(pixel)", "(um)", "(Jy)", "MJy / sr", "Pull", "a pixel", "gain", "Optimal / other")
+    for name in Gallery.STEPS[step]:
+        chart = gallery.charts[name]
+        for part in (chart["main"], chart["side"]) if isinstance(chart, dict) else (chart,):
+            for axis in (part.x_axis, part.y_axis):
+                assert not axis.visible or any(unit in axis.label for unit in units), (name, axis.label)
+        assert gallery.shown(step)[Gallery.STEPS[step].index(name)]["caption"]
+
+
+def test_the_slice_has_the_image_s_rows_on_its_vertical_axis(gallery: Gallery, extracted: Any) -> None:
+    gallery.update("kernel", *extracted, {})
+    main, kernel = gallery.charts["slice"]["main"], extracted[1].kernel
+    assert main.y_axis.label == "Row (pixel)"
+    assert np.array_equal(main.marks["model"].y, kernel.rows)
+    assert np.array_equal(main.marks["model"].x, kernel.model)
+    kinds = {candidate.kind for candidate in kernel.candidates}
+    assert {"gaussian", "moffat"} <= kinds
+    assert {f"candidate {kind}" for kind in kinds} <= set(main.marks)
+
+
+def test_dragging_a_handle_in_the_slice_moves_the_source(plg: Any) -> None:
+    plg._obj.open_step = "kernel"
+    handles = plg._obj._gallery.charts["slice"]["main"].marks["handles"]
+    handles._handle_custom_msgs(handles, {"event": "drag_end", "point": {"x": 0.0, "y": 13.4}, "index": 0}, [])
+    assert plg.recipe.sources.items[0].centre.value == 13.4
+
+
+def test_the_variance_image_shows_bad_pixels_apart(gallery: Gallery, extracted: Any) -> None:
+    frame, result = extracted
+    mask = np.array(frame.mask)
+    mask[3, 10:20] = True
+    gallery.update("noise", frame.replace(mask=mask), result, {})
+    image = gallery.charts["variance"].marks["image"].image
+    assert (image[3, 10:20] == 0).all()
+    assert (image[~mask] >= 1).all()
+
+
+def test_figures_follow_the_number_of_sources(plg: Any) -> None:
+    panel = plg._obj
+    panel.open_step = "trace"
+    plg.sources = [12.2, 17.0]
+    assert {"fit 0", "fit 1"} <= panel._gallery.charts["width"].marks.keys()
+    plg.sources = 1
+    assert "fit 1" not in panel._gallery.charts["width"].marks
+    assert len(panel._gallery.charts["width"].figure.marks) == len(panel._gallery.charts["width"].marks)
+
+
+def test_figures_of_closed_steps_are_not_made(plg: Any) -> None:
+    gallery = Gallery(lambda number, row: None)
+    assert gallery.charts == {}
+    assert gallery.shown("background") == []
