@@ -33,6 +33,9 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
+_SECOND_MISFIT = 100.0  # chi2 above that of noise before a further source is looked for
+_PATTERN_GAIN = 64.0  # drop of chi2 by which a pattern of negative traces is believed
+
 
 @dataclass(frozen=True, eq=False)
 class Slice:
@@ -198,9 +201,21 @@ def place_sources(
     fwhm : float
         FWHM of the best combination.
     """
+    return _place(cut, first, fwhm, number, nods, fwhm_bounds)[:2]
+
+
+def _place(
+    cut: Slice,
+    first: float,
+    fwhm: float,
+    number: int,
+    nods: tuple[float, ...],
+    fwhm_bounds: tuple[float, float],
+) -> tuple[tuple[float, ...], float, float]:
+    """Positions, FWHM and chi2 of the best combination."""
     good = np.flatnonzero(cut.binned.weight[0] > 0)
     if len(good) < 3:
-        return (first,) * number, fwhm
+        return (first,) * number, fwhm, np.inf
     n_cross = cut.binned.data.shape[1]
     background = cross_basis(n_cross, 0 if len(good) < 8 else 1)
     low, high = good[0] + 0.5, good[-1] - 0.5
@@ -235,7 +250,7 @@ def place_sources(
     positions = best[1]
     if len(positions) < number:  # nothing positive fits: set the missing ones beside the first, to be judged by the fit
         positions = tuple(positions[0] + k * best[2] for k in range(number))
-    return positions, best[2]
+    return positions, best[2], best[0]
 
 
 def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tuple[float, ...]:
@@ -243,7 +258,7 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
 
     Nod subtraction leaves them at once and twice the nod, on either side: all of a pattern are fitted together, and a
     single trace if no pattern fits. A trace counts if it lies two FWHM or more from the source and holds a twentieth of
-    its flux or more; the pattern counts if it is significant at 10 sigma and removes half of the misfit.
+    its flux or more; the pattern counts if it is significant at 8 sigma and removes 40 % of the misfit.
 
     Parameters
     ----------
@@ -279,7 +294,7 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
             if pick >= 0 and cost[pick] < best[0]:
                 best = (float(cost[pick]), tuple(float(o) for o in offsets[pick][inside[pick]]))
     gain = alone - best[0]
-    return best[1] if gain > 100.0 and gain > 0.5 * alone else ()
+    return best[1] if gain > _PATTERN_GAIN and gain > 0.4 * alone else ()
 
 
 def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:
@@ -290,8 +305,9 @@ def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:
     solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
     residual = (cut.binned.data - solution.coefficients @ terms[0])[0]
     pull = residual * np.sqrt(cut.binned.weight[0])
-    away = np.min(np.abs(np.arange(n_cross) - centre), axis=0) > 1.5 * fwhm
-    return bool((away & (pull < -6.0)).any())
+    # the width may be overestimated just because of the holes
+    away = np.min(np.abs(np.arange(n_cross) - centre), axis=0) > max(1.1 * fwhm, 2.5)
+    return bool((away & (pull < -4.0)).any())
 
 
 def _negative_fits(
@@ -310,43 +326,36 @@ def _negative_fits(
 
 
 def another_source(
-    cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...]
-) -> tuple[float, float] | None:
-    """Row of one more source and the evidence for it (drop of chi2 over the slice's scatter), or None.
+    cut: Slice,
+    positions: tuple[float, ...],
+    fwhm: float,
+    nods: tuple[float, ...],
+    fwhm_bounds: tuple[float, float],
+) -> tuple[tuple[float, ...], float, float] | None:
+    """Positions and FWHM with one source more, and the evidence for it: the drop of chi2 over the slice's scatter.
 
-    It must lie 0.8 FWHM or more from the others, hold a tenth of the first one's flux, and not be what a wider profile
-    explains as well.
+    The new source must lie one FWHM (and 1.2 pixels) or more from the others and hold a tenth of the first one's flux. None where the slice
+    has too few rows, or no such place.
     """
     good = np.flatnonzero(cut.binned.weight[0] > 0)
-    n_cross = cut.binned.data.shape[1]
-    if len(good) < 8 + 2 * len(positions):
+    number = len(positions)
+    if len(good) < 8 + 2 * number:
         return None
-    background = cross_basis(n_cross, 1)
-    rows = np.arange(good[0] + 1.0, good[-1] - 0.99, 0.25)
-    taken = np.array([*positions, *(p + offset for p in positions for offset in nods)])
-    apart = np.abs(rows[:, None] - taken)
-    clear = (apart[:, : len(positions)] >= 0.8 * fwhm).all(axis=1) & (apart[:, len(positions) :] >= 1.2 * fwhm).all(
-        axis=1
-    )
-    rows = rows[clear]
-    if not len(rows):
+    few, _, alone = _place(cut, positions[0], fwhm, number, nods, fwhm_bounds)
+    if alone < 3.0 * len(good) + _SECOND_MISFIT:  # nothing is left to explain: the search costs as much as a fit
         return None
-    alone = min(
-        _scan(cut, list(positions[:-1]), width, nods, background, positions[-1] + np.arange(-0.5, 0.51, 0.1))[0].min()
-        for width in fwhm * np.geomspace(0.7, 1.8, 9)
-    )
-    best, row = np.inf, 0.0
-    for width in fwhm * np.geomspace(0.6, 1.3, 6):
-        chi2, flux = _scan(cut, list(positions), float(width), nods, background, rows)
-        enough = flux[:, -1] >= 0.1 * flux[:, 0]
-        chi2 = np.where(enough, chi2, np.inf)
-        if chi2.min() < best:
-            best, row = float(chi2.min()), float(rows[int(chi2.argmin())])
-    if not np.isfinite(best):
+    many, width, both = _place(cut, positions[0], fwhm, number + 1, nods, fwhm_bounds)
+    apart = np.abs(np.subtract.outer(many, many))[np.triu_indices(number + 1, 1)].min()
+    taken = [p + offset for p in few for offset in nods]
+    hidden = any(abs(m - t) < 1.2 * width for m in many[1:] for t in taken)
+    if not np.isfinite(both) or apart < max(1.0 * width, 1.2) or hidden:
         return None
-    freedom = max(len(good) - len(positions) - 4, 1)
-    evidence = (alone - best) / max(1.0, best / freedom)
-    return row, float(evidence)
+    background = cross_basis(cut.binned.data.shape[1], 1)
+    _, flux = _scan(cut, list(many[:-1]), width, nods, background, np.array(many[-1:]))
+    if flux[0].min() < 0.1 * flux[0].max():
+        return None
+    freedom = max(len(good) - 2 * number - 4, 1)
+    return many, width, float((alone - both) / max(1.0, both / freedom))
 
 
 def fit_slice(cut: Slice, positions: tuple[float, ...], fwhm: float, problem: Problem) -> Fit:

@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 _PRIOR_FWHM = 2.0
 _PRIOR_WIDTH = 0.3
 _SHAPE_SNR = 10.0
-_SECOND_EVIDENCE = 50.0
+_SECOND_EVIDENCE = 100.0
 _MOST_SOURCES = 4
 _BEND = 0.5  # pixel: how far a rectified trace may depart from a row, 1 sigma of each coefficient
 _WIDEST = 0.3  # of the window: a wider 'source' is background
@@ -257,18 +257,19 @@ def _look_for_sources(
     if recipe.sources.number != "auto":
         if len(positions) > 1 or recipe.sources.items:
             return positions, ()
-        seen = another_source(cut, positions, width, nods)
-        if seen is None or seen[1] < _SECOND_EVIDENCE:
+        seen = another_source(cut, positions, width, nods, bounds)
+        if seen is None or seen[2] < _SECOND_EVIDENCE:
             return positions, ()
+        rows = " and ".join(f"{row + window.row:.1f}" for row in sorted(seen[0]))
         return positions, (
-            f"A second source is seen near row {seen[0] + window.row:.1f} (chi2 lower by {seen[1]:.0f} in the kernel "
-            "slice): set sources.number to 2 or auto.",
+            f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[2]:.0f}): set "
+            "sources.number to 2 or auto.",
         )
     while len(positions) < _MOST_SOURCES:
-        seen = another_source(cut, positions, width, nods)
-        if seen is None or seen[1] < _SECOND_EVIDENCE:
+        seen = another_source(cut, positions, width, nods, bounds)
+        if seen is None or seen[2] < _SECOND_EVIDENCE:
             break
-        positions, width = place_sources(cut, positions[0], width, len(positions) + 1, nods, bounds)
+        positions, width = seen[:2]
     return positions, ()
 
 
