@@ -119,8 +119,9 @@ def detect(
             curved = True
     along = snr[np.arange(len(path)), path]
     row = path.astype(float)
-    if snr_total < _LEAST_SNR and planned is not None:
-        row = np.full(len(path), float(planned))
+    if snr_total < _LEAST_SNR:
+        # nothing stands out: the data must not choose the row, or noise would be extracted where it is brightest
+        row = np.full(len(path), (data.shape[1] - 1) / 2 if planned is None else float(planned))
     return Detection(row, binned.column, fwhm, snr_total, along, binned.edges, curved)
 
 

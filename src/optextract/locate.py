@@ -15,6 +15,7 @@ from .frame import Frame
 from .kernel import Slice, another_source, choose_columns, coadd, cross_basis, find_negatives, place_sources
 from .profiles import MIN_MOFFAT_INDEX, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import FileRef, Recipe
+from .templates import Placed, place_template
 from .trace import Geometry, Problem
 from .window import Window
 
@@ -153,7 +154,6 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         positions, width = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
         positions = (*named[:1], *positions[1:]) if named else positions
     else:
-        # nothing stands out: the data must not choose the row, or noise would be extracted where it is brightest
         positions, width = tuple(first + 2.0 * k * _PRIOR_FWHM for k in range(number)), _PRIOR_FWHM
     if profile.fwhm.value is not None:
         width = profile.fwhm.value
@@ -173,13 +173,52 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if profile.fwhm.bounds is None and from_data:
         # the slice knows the width to better than a factor of two; a fit that leaves it has found something else
         bounds = (max(bounds[0], 0.5 * width), max(bounds[0] * 1.5, 2.0 * width))
-    problem = _problem(recipe, window, nods, bounds, from_data, detection.found, width, planned)
+    placed = None
+    if profile.kind == "template":
+        placed = place_template(profile, frame, window, _row_of(window, detection, path))
+        warnings += placed.warnings
+        bounds, width = _template_width(placed, recipe, bounds, width, from_data)
+        path = path if placed.centre is None else _image_trace(placed, window, recipe)
+    problem = _problem(recipe, window, nods, bounds, from_data, detection.found, width, planned, placed)
     if frame.meta.get("rectified") is True:
         problem = replace(problem, prior_bend=_BEND)
     geometry = _start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
+    if placed is not None and placed.centre is not None:
+        geometry = replace(geometry, centre=np.zeros(1))
     if path is not None and given is None:
         problem = replace(problem, max_degree=1)
     return Start(detection, cut, geometry, problem, from_data, warnings)
+
+
+def _row_of(window: Window, detection: Detection, path: FloatArray | None) -> FloatArray:
+    """Frame row of the source in each column of the frame, as far as it is known before the fit."""
+    if path is not None:
+        return path
+    column = np.arange(window.shape[1]) - window.column
+    return np.interp(column, detection.column, detection.row) + window.row
+
+
+def _template_width(
+    placed: Placed, recipe: Recipe, bounds: tuple[float, float], width: float, from_data: bool
+) -> tuple[tuple[float, float], float]:
+    """Bounds and start of the FWHM: a template is broadened, never sharpened."""
+    low, high = max(placed.native, bounds[0]), max(bounds[1], 1.5 * placed.native)
+    if not placed.broaden:
+        return (low, high), placed.native
+    if recipe.profile.fwhm.bounds is not None:
+        high = recipe.profile.fwhm.bounds[1]
+    if not from_data and recipe.profile.fwhm.value is None:
+        width = placed.native
+    return (low, high), float(np.clip(width, low, high))
+
+
+def _image_trace(placed: Placed, window: Window, recipe: Recipe) -> FloatArray:
+    """The trace of a profile image, one frame row per column."""
+    if _number(recipe) > 1:
+        raise bad_value("sources.number", "Recipe", "1 with a profile image as template", _number(recipe), RecipeError)
+    assert placed.centre is not None
+    column = np.arange(window.shape[1]) - window.column
+    return np.interp(column, np.arange(window.n_disp), placed.centre) + window.row
 
 
 def _planned_trace(frame: Frame, recipe: Recipe) -> FloatArray | None:
@@ -332,6 +371,7 @@ def _problem(
     found: bool,
     width: float,
     planned: float | None,
+    placed: Placed | None = None,
 ) -> Problem:
     """Shape, bounds and freedom of the fit as the recipe and the S/N allow."""
     sources, profile = recipe.sources, recipe.profile
@@ -346,6 +386,10 @@ def _problem(
             if not profile.index.fixed and from_data:
                 index_shape = family[0]
             index_bounds = family[1] if profile.index.bounds is None else profile.index.bounds
+    fits_centre, fits_width = True, True
+    if placed is not None:
+        # below the S/N that a shape needs, a template is the prior: only its place and the flux are fitted
+        shape, fits_centre, fits_width = placed.shape, placed.centre is None, placed.broaden and from_data
     first = sources.items[0].centre if sources.items else None
     centre_bounds = (-0.5, window.n_cross - 0.5)
     prior_centre = None
@@ -364,8 +408,8 @@ def _problem(
         shape=shape,
         nods=nods,
         background=cross_basis(window.n_cross, 0 if recipe.background.degree == "none" else 1),
-        free_centre=found and (recipe.trace.given is None or recipe.trace.shift),
-        free_width=not profile.fwhm.fixed and found,
+        free_centre=fits_centre and found and (recipe.trace.given is None or recipe.trace.shift),
+        free_width=fits_width and not profile.fwhm.fixed and found,
         free_offsets=free_offsets + (True,) * missing,
         index_shape=index_shape,
         centre_bounds=centre_bounds,
