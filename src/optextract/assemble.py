@@ -42,7 +42,9 @@ class Layers:
     Attributes
     ----------
     profiles : ndarray, shape (n_disp, n_profile, n_cross)
-        Sources, then the negative twins that are modelled.
+        Linear terms: sources (with their twins where depths are given), then the negative twins that are free.
+    sources : ndarray, shape (n_disp, n_source, n_cross)
+        Profiles of the sources alone.
     centre, fwhm : ndarray, shape (n_source, n_disp)
         Trace (row of the window) and width.
     background : BackgroundFit
@@ -64,6 +66,7 @@ class Layers:
     """
 
     profiles: FloatArray
+    sources: FloatArray
     centre: FloatArray
     fwhm: FloatArray
     background: BackgroundFit
@@ -75,6 +78,7 @@ class Layers:
     noise: float
     slow: float
     slope: float
+    empirical: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +106,7 @@ def solve_final(layers: Layers, data: FloatArray) -> Final:
         covariance = covariance + layers.background.flux_covariance(sensitivity)
     all_pixels = np.where(layers.weight > 0, data - layers.background.image, 0.0)
     unrejected = solve_columns(all_pixels, layers.weight, profiles).coefficients[:, :n_source]
-    sources = profiles[:, :n_source]
+    sources = layers.sources
     good = np.where(kept[:, None, :] > 0, sources, 0.0).sum(axis=2)
     return Final(solution, covariance[:, :n_source, :n_source], unrejected, good, sources.sum(axis=2))
 
@@ -129,12 +133,12 @@ def make_flags(
     flags[lost & seen[:, None]] |= np.uint32(Flag.LOW_PROFILE)
     short = final.total_fraction - final.good_fraction > 0.02
     flags[short & ~lost] |= np.uint32(Flag.PARTIAL_PROFILE)
-    hit = ((layers.profiles[:, :n_source] > 0.02) & layers.rejected.pixels[:, None, :]).any(axis=2)
+    hit = ((layers.sources > 0.02) & layers.rejected.pixels[:, None, :]).any(axis=2)
     flags[hit] |= np.uint32(Flag.REJECTED_PIXELS)
     flags[layers.rejected.restored] |= np.uint32(Flag.RESTORED_PIXELS)
     flags[final.total_fraction < 0.98] |= np.uint32(Flag.EDGE)
     if n_source > 1:
-        matrix, _, _ = normal_equations(np.zeros_like(layers.kept), layers.kept, layers.profiles[:, :n_source])
+        matrix, _, _ = normal_equations(np.zeros_like(layers.kept), layers.kept, layers.sources)
         flags[condition(matrix) > _BLEND_CONDITION] |= np.uint32(Flag.BLENDED)
     if not start.from_data:
         flags |= np.uint32(Flag.PRIOR_SHAPE)
@@ -184,7 +188,7 @@ def assemble(
     trace = _trace(window, start, choice, layers)
     profile = np.zeros((n_source, *frame.shape))
     rows = slice(window.row, window.row + window.n_cross)
-    shown = layers.profiles[:, :n_source] / np.where(kind == "region", final.total_fraction, 1.0)[:, :, None]
+    shown = layers.sources / np.where(kind == "region", final.total_fraction, 1.0)[:, :, None]
     profile[:, rows, window.column : window.column + window.n_disp] = shown.transpose(1, 2, 0)
     unrejected = np.where(lost, np.nan, final.unrejected * factor_flux)
     model = light + layers.background.image
@@ -230,7 +234,7 @@ class NoiseScale:
 def _noise_scale(frame: Frame, recipe: Recipe, window: Window, layers: Layers, final: Final) -> NoiseScale:
     light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients)
     residual = np.where(layers.kept > 0, window.data - layers.background.image - light, 0.0)
-    found = pulls(residual, layers.kept, layers.profiles[:, 0], layers.clear)
+    found = pulls(residual, layers.kept, layers.sources[:, 0], layers.clear)
     factor = 1.0
     if recipe.noise.scale == "auto" and np.isfinite(found["profile"]) and not 0.8 <= found["profile"] <= 1.25:
         factor = float(found["profile"])

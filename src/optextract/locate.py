@@ -167,7 +167,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         rule = "given where neither the frame nor its kernel slice tells of nods"
         raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
     if from_data and sources.find == "continuum":
-        if path is None and not detection.curved:  # a slice of a trace that moves is broader than its profile
+        if path is None and not detection.curved and (not nods or sources.number == "auto"):
+            # a slice of a trace that moves is broader than its profile, and twins that are a little off look like sources
             positions, more = _look_for_sources(cut, positions, width, nods, bounds, recipe, window)
             warnings += more
     if profile.fwhm.bounds is None and from_data:

@@ -13,6 +13,7 @@ from .assemble import Layers, assemble
 from .background import BackgroundFit, fit_background
 from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
 from .choose import Choice, choose_geometry
+from .empirical import correct_profile
 from .errors import RecipeError, bad_value
 from .finder import BIN_CLIP
 from .frame import Frame
@@ -31,6 +32,7 @@ __all__ = ["extract"]
 FloatArray = NDArray[np.float64]
 
 _BIN_SNR = 5.0
+_KNOTS, _KNOTS_FINE = 0.3, 0.15  # FWHM between the points of an empirical correction
 _MOST_BINS = 160
 _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
 _SPARE_SNR, _SPARE_LIGHT = 20.0, 0.01  # where a pipeline's own rejection is trusted: S/N, and part of the profile
@@ -80,6 +82,7 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
     choice = first_choice(frame, window, start, recipe)
     layers = clean(frame, window, variance, start, choice, recipe)
     choice, layers = improve(frame, window, variance, start, choice, layers, recipe)
+    layers = polish(frame, window, start, choice, layers, recipe)
     return assemble(frame, recipe, window, variance, start, choice, layers, scale, factor)
 
 
@@ -191,11 +194,10 @@ def clean(
     nods = start.problem.nods
     model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
     mode, nod_pixels = _nod_mode(window, model, recipe, nods)
-    profiles = model.profiles
+    profiles = _compose(model.profiles, len(model.centre), mode, recipe)
     usable = window.weight > 0
     if mode == "mask":
         usable &= ~nod_pixels
-        profiles = profiles[:, : len(model.centre)]
     clear = _clear(window, model, nods)
     rejected = Rejected(np.zeros_like(usable), np.zeros(len(usable), dtype=bool)) if before is None else before.rejected
     weight = usable * window.weight
@@ -222,7 +224,63 @@ def clean(
     if (found.pixels != rejected.pixels).any():
         background = _background(window, kept, profiles, model, clear, recipe)
     slow = _slow_noise(window.data - background.image, kept, clear)
-    return Layers(profiles, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slow, slope)
+    sources = model.profiles[:, : len(model.centre)]
+    return Layers(
+        profiles, sources, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slow, slope
+    )
+
+
+def _compose(profiles: FloatArray, n_source: int, mode: str, recipe: Recipe) -> FloatArray:
+    """Linear terms of sources and negative twins: twins free, part of their source where depths are given, or none."""
+    sources = profiles[:, :n_source]
+    if mode != "model":
+        return sources
+    depths = recipe.nods.depths
+    if depths is None:
+        return profiles
+    twins = profiles[:, n_source:].reshape(len(profiles), -1, n_source, profiles.shape[2])
+    if len(depths) != twins.shape[1]:
+        raise bad_value("nods.depths", "Recipe", f"one for each of the {twins.shape[1]} offsets", depths, RecipeError)
+    return sources + np.einsum("o,xosy->xsy", np.array(depths), twins)
+
+
+def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: Layers, recipe: Recipe) -> Layers:
+    """Correct the profile from the data where the S/N carries it, then background and outliers once more."""
+    wanted = recipe.profile.empirical if recipe.profile.kind != "spline" else True
+    if wanted is False or not start.from_data:
+        return layers
+    nods = start.problem.nods
+    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
+    n_source = len(model.centre)
+    places = [(offset, k) for offset in (0.0, *nods) for k in range(n_source)]
+    modelled = layers.nod_mode == "model" and recipe.nods.depths is None
+    count = len(places) if modelled else n_source
+    correction = correct_profile(
+        np.where(layers.kept > 0, window.data - layers.background.image, 0.0),
+        layers.kept,
+        model.profiles[:, :count],
+        np.stack([model.centre[k] + offset for offset, k in places[:count]]),
+        np.stack([model.fwhm[k] for _, k in places[:count]]),
+        n_source,
+        noise=max(layers.noise, layers.slow),
+        step=_KNOTS_FINE if recipe.profile.kind == "spline" else _KNOTS,
+    )
+    if wanted == "auto" and not correction.significant:
+        return layers
+    better = model.profiles.copy()
+    better[:, :count] = correction.profiles
+    profiles = _compose(better, n_source, layers.nod_mode, recipe)
+    background = _background(window, layers.kept, profiles, model, layers.clear, recipe)
+    found = _reject(frame, window, layers.weight, profiles, model, choice, background.image, layers.noise, recipe, 0.0)
+    return replace(
+        layers,
+        profiles=profiles,
+        sources=better[:, :n_source],
+        background=background,
+        rejected=found,
+        kept=layers.weight * ~found.pixels,
+        empirical=True,
+    )
 
 
 def _background(

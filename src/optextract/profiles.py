@@ -451,7 +451,8 @@ def make_shape(kind: str, index: float | None = None, model: str | None = None) 
         return Voigt(0.5 if index is None else index)
     if kind == "model":
         return from_model(_import_model(model))
-    raise bad_value("kind", "Profile", "gaussian, moffat, voigt or model here", kind, RecipeError)
+    rule = "gaussian, moffat, voigt or model here (a template needs its file: optextract.templates.load_template)"
+    raise bad_value("kind", "Profile", rule, kind, RecipeError)
 
 
 def _import_model(name: str | None) -> Any:

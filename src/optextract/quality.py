@@ -86,7 +86,7 @@ def figures(
         "profile_fraction": tuple(_median(final.good_fraction[:, k]) for k in range(n_source)),
         "trace_rms": float("nan"),
         "profile": choice.kind,
-        "empirical": False,
+        "empirical": layers.empirical,
         "flux_window": flux_window,
         "rejected": int(layers.rejected.pixels.sum()),
         "restored": int(layers.rejected.restored.sum()),

@@ -204,11 +204,25 @@ class Profile(Section):
         "auto", description="auto: Gaussian or Moffat by the evidence"
     )
     fwhm: Param = Field(
-        Parameter(), description="FWHM at the kernel's centre column, pixel; for a template: of its broadening"
+        Parameter(), description="FWHM at the kernel's centre column, pixel (template: at its middle wavelength)"
     )
     index: Param = Field(Parameter(), description="Moffat index beta (1.5 or more), or Voigt Lorentzian fraction")
     model: str | None = Field(None, description="module:attr of an astropy 1-D model class or instance (kind: model)")
-    template: FileRef | None = Field(None, description="PSF cube, image or table (kind: template)")
+    template: FileRef | None = Field(
+        None, description="PSF cube or image, table of effective PSFs, or profile image (kind: template)"
+    )
+    template_size: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="1 sigma of the source in pixel, for a template tabulated for several sizes"
+    )
+    template_interpolation: Literal["linear", "cubic"] = Field(
+        "linear", description="between the template's wavelengths"
+    )
+    template_dispersion: Literal["x", "y"] | None = Field(
+        None, description="axis of the PSF images along dispersion; absent: DISPAXIS, else x"
+    )
+    template_broaden: bool = Field(
+        True, description="fit a Gaussian broadening of the template (drizzle, size of the source); false: as it is"
+    )
     empirical: Auto | bool = Field("auto", description="correct the profile from the data where the S/N carries it")
 
 

@@ -49,7 +49,7 @@ def resolved(
     geometry = choice.fit.geometry
     index = choice.fit.shape.index
     profile: dict[str, Any] = {
-        "kind": choice.kind,
+        "kind": recipe.profile.kind if recipe.profile.kind in ("spline", "template") else choice.kind,
         "fwhm": {**recipe.profile.fwhm.model_dump(), "value": _within(fwhm, recipe.profile.fwhm.bounds)},
         "empirical": bool(quality["empirical"]),
     }

@@ -1,0 +1,156 @@
+"""Correction of the profile from the data: one curve of the offset from the trace, the same in all columns.
+
+A Gaussian on data with wings costs 2 to 7 % of the flux. The correction alternates with the fluxes: residuals over flux,
+as a function of ``u = (y - centre) / FWHM``, are fitted by hat functions with a prior about zero, so that its complexity
+follows the S/N and shrinks to the model; taken from a faint source without that prior, a profile biases it by +20 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .solve import solve_columns
+
+__all__ = ["Correction", "correct_profile"]
+
+FloatArray = NDArray[np.float64]
+
+_REACH = 2.6  # FWHM from the trace: beyond, wings and background cannot be told apart
+_PRIOR_RELATIVE, _PRIOR_FLOOR = (
+    0.15,
+    0.003,
+)  # 1 sigma of the correction: of the profile, and of the total flux per pixel
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What was added to the profiles.
+
+    Attributes
+    ----------
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+        Corrected profiles, of unit total where the given ones were.
+    gain : float
+        Drop of chi2 that the correction brought.
+    n_terms : int
+        Number of hat functions.
+    significant : bool
+        Whether the drop is more than noise gives.
+    """
+
+    profiles: FloatArray
+    gain: float
+    n_terms: int
+    significant: bool
+
+
+def correct_profile(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    centres: FloatArray,
+    fwhm: FloatArray,
+    n_source: int,
+    *,
+    noise: float = 1.0,
+    step: float = 0.3,
+    rounds: int = 3,
+) -> Correction:
+    """Fit the correction.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+        Background-subtracted pixel values and inverse variances (zero where bad).
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+        Sources, then their negative twins; all get the same correction.
+    centres, fwhm : ndarray, shape (n_profile, n_disp)
+        Position and FWHM of each of them, row of the window and pixel.
+    n_source : int
+        Number of sources.
+    noise : float, optional
+        Empirical factor on the errors.
+    step : float, optional
+        Distance of the hat functions in units of FWHM.
+    rounds : int, optional
+        How often fluxes and correction alternate.
+
+    Returns
+    -------
+    Correction
+    """
+    knots = np.arange(-round(_REACH / step), round(_REACH / step) + 1) * step
+    row = np.arange(data.shape[1])
+    offsets = (row - centres[:, :, None]) / fwhm[:, :, None]
+    typical = _typical(profiles[:, 0], offsets[0], knots)
+    prior = (_PRIOR_RELATIVE * typical) ** 2 + _PRIOR_FLOOR**2
+    corrected, height, gain = profiles, np.zeros(len(knots)), 0.0
+    for _ in range(rounds):
+        solution = solve_columns(data, weight, corrected)
+        flux = solution.coefficients
+        residual = data - (flux[:, None, :] @ corrected)[:, 0]
+        matrix, vector = _hat_equations(residual, weight, flux[:, :n_source], offsets[:n_source], knots, step)
+        change = np.linalg.solve(matrix / noise**2 + np.diag(1 / prior), vector / noise**2 - height / prior)
+        gain += float(vector @ change - 0.5 * change @ matrix @ change) * 2 / noise**2
+        height = height + change
+        height = (
+            height - height @ typical / (typical @ typical) * typical
+        )  # what is proportional to the profile is flux
+        corrected = _apply(profiles, offsets, height, knots)
+    # a noise correction gains about one unit of chi2 per term; ask for a clear excess
+    significant = gain > len(knots) + 5.0 * np.sqrt(2.0 * len(knots))
+    return Correction(corrected, gain, len(knots), bool(significant))
+
+
+def _typical(profile: FloatArray, offset: FloatArray, knots: FloatArray) -> FloatArray:
+    """Mean value of a profile near each knot."""
+    near = np.clip(np.searchsorted(knots, offset.ravel()), 0, len(knots) - 1)
+    inside = np.abs(offset.ravel()) <= _REACH
+    count = np.bincount(near[inside], minlength=len(knots))
+    total = np.bincount(near[inside], weights=profile.ravel()[inside], minlength=len(knots))
+    filled = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    seen = np.isfinite(filled)
+    return np.interp(knots, knots[seen], filled[seen]) if seen.any() else np.zeros(len(knots))
+
+
+def _cell(offset: FloatArray, knots: FloatArray, step: float) -> tuple[NDArray[np.intp], FloatArray, NDArray[np.bool_]]:
+    position = (offset - knots[0]) / step
+    inside = (position >= 0) & (position < len(knots) - 1)
+    cell = np.clip(position.astype(np.intp), 0, len(knots) - 2)
+    return cell, position - cell, inside
+
+
+def _hat_equations(
+    residual: FloatArray, weight: FloatArray, flux: FloatArray, offsets: FloatArray, knots: FloatArray, step: float
+) -> tuple[FloatArray, FloatArray]:
+    """Normal equations of the hat functions' heights, each times its source's flux."""
+    n = len(knots)
+    matrix, vector = np.zeros((n, n)), np.zeros(n)
+    for source in range(flux.shape[1]):
+        cell, part, inside = _cell(offsets[source], knots, step)
+        light = np.broadcast_to(flux[:, source, None], residual.shape)
+        use = inside & (weight > 0)
+        c, p = cell[use], part[use]
+        strong = weight[use] * light[use] ** 2
+        pull = weight[use] * light[use] * residual[use]
+        vector += np.bincount(c, pull * (1 - p), n) + np.bincount(c + 1, pull * p, n)
+        diagonal = np.bincount(c, strong * (1 - p) ** 2, n) + np.bincount(c + 1, strong * p**2, n)
+        beside = np.bincount(c, strong * p * (1 - p), n)
+        matrix[np.arange(n), np.arange(n)] += diagonal
+        matrix[np.arange(n - 1), np.arange(1, n)] += beside[:-1]
+        matrix[np.arange(1, n), np.arange(n - 1)] += beside[:-1]
+    return matrix, vector
+
+
+def _apply(profiles: FloatArray, offsets: FloatArray, height: FloatArray, knots: FloatArray) -> FloatArray:
+    """Profiles plus correction, each scaled so that profile and correction together hold unit flux."""
+    out = np.empty_like(profiles)
+    for k in range(profiles.shape[1]):
+        added = np.interp(offsets[k], knots, height, left=0.0, right=0.0)
+        # a pixel cannot hold negative light
+        added = np.maximum(added, -profiles[:, k])
+        out[:, k] = (profiles[:, k] + added) / (1.0 + added.sum(axis=1))[:, None]
+    return out
