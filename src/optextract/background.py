@@ -202,16 +202,15 @@ def fit_background(
     if not _surrounded(apart, allowed, sides):
         # the clear rows would have to be extrapolated under the source: let all rows speak, and ask them for less
         return _fit_once(data, allowed, profiles, settings, sides, highest=1)
-    # the wings come off with the fluxes of the pixels near the sources; twice, since those need the background
-    fit = _fit_once(data, apart, profiles[:, :0], settings, sides)
-    for _ in range(2):
-        if fit.degree < 0:
-            light = _wings(data, weight, profiles)
-        else:
-            light = _wings(np.where(weight > 0, data - fit.image, 0.0), weight, profiles)
+    # the wings come off with the fluxes of the pixels near the sources; again where that needs the background
+    light = _wings(data, weight, profiles)
+    faint = np.abs(light * (apart > 0)).max() * np.sqrt(weight.max()) < 0.01
+    fit = _fit_once(
+        np.where(weight > 0, data - light, 0.0) if not faint else data, apart, profiles[:, :0], settings, sides
+    )
+    for _ in range(0 if faint else 2):
+        light = _wings(np.where(weight > 0, data - fit.image, 0.0), weight, profiles)
         fit = _fit_once(np.where(weight > 0, data - light, 0.0), apart, profiles[:, :0], settings, sides)
-        if np.abs(light * (apart > 0)).max() * np.sqrt(weight.max()) < 0.01:
-            break
     return fit
 
 

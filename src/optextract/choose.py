@@ -123,8 +123,10 @@ def choose_geometry(
         top_width = min(top_width, 1) if recipe.trace.fwhm_degree == "auto" else top_width
     largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
     if from_data and len(binned.column) >= 8:
-        binned = _consistent(binned, largest)
-        largest = fit_geometry(binned, largest.geometry, problem)
+        steadier = _consistent(binned, largest)
+        if (steadier.weight < 0.5 * binned.weight).any():
+            binned = steadier
+            largest = fit_geometry(binned, largest.geometry, problem)
     noise = max(noise, _noise(largest))
     n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"

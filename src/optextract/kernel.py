@@ -150,7 +150,12 @@ def coadd(data: FloatArray, weight: FloatArray, columns: tuple[int, int], combin
 
 
 def _scan(
-    cut: Slice, fixed: list[float], fwhm: float, nods: tuple[float, ...], background: FloatArray, positions: FloatArray
+    cut: Slice,
+    fixed: list[float],
+    fwhm: float | FloatArray,
+    nods: tuple[float, ...],
+    background: FloatArray,
+    positions: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     """Chi2 and flux of one more source at each position, beside sources already placed."""
     n_cross = cut.binned.data.shape[1]
@@ -160,7 +165,7 @@ def _scan(
         if fixed
         else positions[None, :]
     )
-    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), nods, background, n_cross)
+    terms = terms_of(Gaussian(), centre, np.broadcast_to(fwhm, centre.shape), nods, background, n_cross)
     data = np.broadcast_to(cut.binned.data, (n, n_cross))
     weight = np.broadcast_to(cut.binned.weight, (n, n_cross))
     solution = solve_columns(data, weight, terms)
@@ -226,14 +231,15 @@ def _place(
         near = np.array([np.clip(first, low, high)])
     best = (np.inf, (float(near[0]),), fwhm)
     everywhere = np.arange(low, high + 0.01, 0.25)
+    if number == 1:
+        where, wide = (grid.ravel() for grid in np.meshgrid(near, widths))
+        chi2, _ = _scan(cut, [], wide, nods, background, where)
+        pick = int(chi2.argmin())
+        if np.isfinite(chi2[pick]):
+            best = (float(chi2[pick]), (float(where[pick]),), float(wide[pick]))
+        return best[1], best[2], best[0]
     for width in widths:
         trial = float(width)
-        if number == 1:
-            chi2, _ = _scan(cut, [], trial, nods, background, near)
-            pick = int(chi2.argmin())
-            if chi2[pick] < best[0]:
-                best = (float(chi2[pick]), (float(near[pick]),), trial)
-            continue
         for anchor in near[::2]:
             placed = [float(anchor)]
             chi2_now = np.inf

@@ -19,7 +19,7 @@ from .templates import Placed, place_template
 from .trace import Geometry, Problem
 from .window import Window
 
-__all__ = ["Start", "given_trace", "index_family", "locate"]
+__all__ = ["Start", "given_trace", "index_family", "locate", "second_source"]
 
 FloatArray = NDArray[np.float64]
 
@@ -166,11 +166,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if not nods and recipe.nods.mode in ("mask", "model"):
         rule = "given where neither the frame nor its kernel slice tells of nods"
         raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
-    if from_data and sources.find == "continuum":
-        if path is None and not detection.curved and (not nods or sources.number == "auto"):
-            # a slice of a trace that moves is broader than its profile, and twins that are a little off look like sources
-            positions, more = _look_for_sources(cut, positions, width, nods, bounds, recipe, window)
-            warnings += more
+    if from_data and sources.number == "auto" and sources.find == "continuum" and path is None and not detection.curved:
+        positions, width = _add_sources(cut, positions, width, nods, bounds)
     if profile.fwhm.bounds is None and from_data:
         # the slice knows the width to better than a factor of two; a fit that leaves it has found something else
         bounds = (max(bounds[0], 0.5 * width), max(bounds[0] * 1.5, 2.0 * width))
@@ -284,33 +281,31 @@ def _look_for_nods(
     )
 
 
-def _look_for_sources(
-    cut: Slice,
-    positions: tuple[float, ...],
-    width: float,
-    nods: tuple[float, ...],
-    bounds: tuple[float, float],
-    recipe: Recipe,
-    window: Window,
-) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Further sources: taken where the recipe leaves their number to the evidence, else spoken of."""
-    if recipe.sources.number != "auto":
-        if len(positions) > 1 or recipe.sources.items:
-            return positions, ()
-        seen = another_source(cut, positions, width, nods, bounds)
-        if seen is None or seen[2] < _SECOND_EVIDENCE:
-            return positions, ()
-        rows = " and ".join(f"{row + window.row:.1f}" for row in sorted(seen[0]))
-        return positions, (
-            f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[2]:.0f}): set "
-            "sources.number to 2 or auto.",
-        )
+def _add_sources(
+    cut: Slice, positions: tuple[float, ...], width: float, nods: tuple[float, ...], bounds: tuple[float, float]
+) -> tuple[tuple[float, ...], float]:
+    """Further sources, as long as the evidence for them is strong."""
     while len(positions) < _MOST_SOURCES:
         seen = another_source(cut, positions, width, nods, bounds)
         if seen is None or seen[2] < _SECOND_EVIDENCE:
             break
         positions, width = seen[:2]
-    return positions, ()
+    return positions, width
+
+
+def second_source(start: Start, positions: tuple[float, ...], width: float, row: int) -> tuple[str, ...]:
+    """A word on a second source that one was asked for but two fit better; to be called where the fit is poor."""
+    if start.detection.curved or start.problem.nods or len(positions) > 1 or not start.from_data:
+        return ()  # a slice of a trace that moves is broader than its profile; twins a little off look like sources
+    bounds = start.problem.fwhm_bounds
+    seen = another_source(start.cut, positions, width, (), bounds)
+    if seen is None or seen[2] < _SECOND_EVIDENCE:
+        return ()
+    rows = " and ".join(f"{place + row:.1f}" for place in sorted(seen[0]))
+    return (
+        f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[2]:.0f}): set "
+        "sources.number to 2 or auto.",
+    )
 
 
 def _planned(frame: Frame, window: Window, recipe: Recipe, path: FloatArray | None) -> float | None:

@@ -218,11 +218,12 @@ def clean(
             kept = weight * ~rejected.pixels
             background = _background(window, kept, profiles, model, clear, recipe)
     noise = _pixel_noise(window.data - background.image, kept, clear)
-    floor = _FIRST_FLOOR if before is None else 0.0
-    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, floor)
-    kept = weight * ~found.pixels
-    if (found.pixels != rejected.pixels).any():
-        background = _background(window, kept, profiles, model, clear, recipe)
+    found = rejected
+    if before is not None:
+        found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, 0.0)
+        kept = weight * ~found.pixels
+        if (found.pixels != rejected.pixels).any():
+            background = _background(window, kept, profiles, model, clear, recipe)
     slow = _slow_noise(window.data - background.image, kept, clear)
     sources = model.profiles[:, : len(model.centre)]
     return Layers(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .choose import Choice
 from .frame import Frame
-from .locate import Start
+from .locate import Start, second_source
 from .noise import Variance
 from .recipe import Recipe
 from .results import Boxcar
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["figures", "nods_in_words", "noise_in_words"]
 
 FloatArray = NDArray[np.float64]
+
+_POOR = 1.3  # reduced scatter of the trace fit above which its model is questioned
 
 
 def figures(
@@ -69,7 +71,7 @@ def figures(
     words = list(start.warnings) + list(variance.warnings)
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
-    words += _second_look(start, choice, layers)
+    words += _second_look(window, start, choice, layers)
     values: dict[str, Any] = {
         "chi2": chi2,
         "pull": MappingProxyType(dict(rescale.pulls)),
@@ -179,5 +181,11 @@ def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
     ]
 
 
-def _second_look(start: Start, choice: Choice, layers: Layers) -> list[str]:
-    return [] if choice.fit.converged else ["The fit of trace and width did not converge."]
+def _second_look(window: Window, start: Start, choice: Choice, layers: Layers) -> list[str]:
+    """What the fit itself has to say."""
+    words = [] if choice.fit.converged else ["The fit of trace and width did not converge."]
+    if choice.noise > _POOR and choice.fit.geometry.given is None:
+        at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
+        positions = tuple(float(c) for c in layers.centre[:, at])
+        words += second_source(start, positions, float(layers.fwhm[0, at]), window.row)
+    return words
