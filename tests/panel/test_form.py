@@ -11,9 +11,6 @@ from optextract.panel import fields
 from optextract.panel.state import Settings
 from optextract.recipe import Parameter, Recipe, Region, Source, Sources
 
-#: Fields that are set by drawing or by the list of sources, not by a control of their own.
-ELSEWHERE = {"region.polygon", "region.mask", "sources.items"}
-
 
 def all_fields() -> set[str]:
     recipe = Recipe()
@@ -28,7 +25,7 @@ def all_fields() -> set[str]:
 def test_every_field_of_the_recipe_is_in_the_form_once() -> None:
     shown = [name for step in fields.STEPS for name in (*step.fields, *step.more)]
     assert len(shown) == len(set(shown))
-    assert set(shown) | ELSEWHERE == all_fields()
+    assert set(shown) | set(fields.ELSEWHERE) == all_fields()
 
 
 def test_the_steps_stand_in_the_order_of_thought() -> None:
@@ -40,7 +37,10 @@ def test_the_steps_stand_in_the_order_of_thought() -> None:
 def test_every_field_has_a_label_that_is_no_code() -> None:
     for step in fields.STEPS:
         for name in (*step.fields, *step.more):
-            assert name in fields.LABELS, name
+            label = fields.label_of(name)
+            assert label
+            assert "_" not in label.split("(")[0].split(",")[0]
+    assert fields.label_of("profile.some_new_thing") == "Some new thing"
 
 
 @pytest.mark.parametrize("name", sorted({name for step in fields.STEPS for name in (*step.fields, *step.more)}))
@@ -63,7 +63,8 @@ def test_what_is_shown_goes_back_in_unchanged(name: str) -> None:
         "input.mapping": {"flux": 1, "variance": "ERR", "variance_kind": "sigma"},
         "profile.template": {"path": "psf.fits"}, "trace.given": {"path": "trace.txt"},
     }  # fmt: skip
-    for value in (fields.get(Recipe(), name), values[name]):
+    default = fields.get(Recipe(), name)
+    for value in (default, values.get(name, default)):
         recipe = Recipe().updated(**{section: {key: value}})
         shown = fields.control(name, recipe, None, {})["value"]
         assert Recipe().updated(**{section: {key: fields.parse(name, shown)}}) == recipe, shown
@@ -203,7 +204,7 @@ def test_each_step_states_what_it_holds(panel: Any) -> None:
     lines = {step["key"]: step["summary"] for step in panel.steps}
     result = panel._result
     assert lines["source"].startswith("sample_s2d")
-    assert "25 x 1298, MJy / sr" in lines["source"]
+    assert "25 x 1298, MJy/sr" in lines["source"]
     assert lines["region"] == "the whole image"
     assert lines["kernel"].startswith(f"{result.resolved.profile.kind}, row {result.kernel.centres[0]:.2f}, FWHM ")
     assert f"degree {result.trace.degree}, rms {result.trace.rms:.2f} px" in lines["trace"]

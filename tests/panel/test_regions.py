@@ -172,6 +172,20 @@ def test_numbers(plg: Any, value: Any, expected: Region) -> None:
     assert plg.region.selected == "Numbers"
 
 
+def test_what_is_drawn_while_the_step_is_open_is_taken(app: Any, plg: Any, viewer1d: Any, viewer2d: Any) -> None:
+    first = draw(app, viewer2d, RectangularROI(100, 900, 6.5, 18.5))
+    assert plg.region.selected == "Numbers"
+    plg._obj.open_step = "region"
+    second = draw(app, viewer2d, RectangularROI(200, 800, 5.5, 19.5))
+    assert plg.region.selected == second
+    assert plg.recipe.region == Region(cross=(5.5, 19.5), disp=(200, 800))
+    third = draw(app, viewer1d, XRangeROI(3.5, 4.0))
+    assert plg.spectral_range.selected == third
+    draw(app, viewer2d, RectangularROI(300, 700, 4.5, 17.5))
+    assert plg.region.selected == second
+    assert first in plg.region.choices
+
+
 def test_typing_numbers_lets_go_of_the_subset(app: Any, plg: Any, viewer2d: Any) -> None:
     plg.region = draw(app, viewer2d, RectangularROI(100, 900, 6.5, 18.5))
     plg._obj.vue_set_field({"name": "region.cross", "value": ["5", "19"]})

@@ -8,6 +8,7 @@ import numpy as np
 from astropy import units as u
 
 from ..frame import Frame
+from ..report.units import readable
 from ..results import Extraction, Flag
 from . import words
 from .source import column_wavelength
@@ -103,10 +104,11 @@ def table_row(label: str, result: Extraction, source: int) -> dict[str, Any]:
     flux = result.flux[source]
     good = np.isfinite(flux)
     flags = int(np.bitwise_or.reduce(result.flags[source])) if result.flags.size else 0
-    gain = words.figure(result, "gain")
+    gain = words.figure(result, "gain", source)
+    factor, unit = readable(flux, result.unit)
     return {
         "label": label,
-        "median flux": u.Quantity(float(np.median(flux[good])) if good.any() else np.nan, result.unit),
+        "median flux": u.Quantity(factor * float(np.median(flux[good])) if good.any() else np.nan, unit),
         "S/N": words.signal_to_noise(result, source),
         "gain": np.nan if gain is None else gain,
         "good columns": int(good.sum()),

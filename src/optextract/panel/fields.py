@@ -27,62 +27,56 @@ class Step:
     ----------
     key, title : str
         Its name in the API, and on the screen.
+    sections : tuple of str
+        Sections of the recipe whose fields stand in it.
     fields : tuple of str
-        Fields of the recipe, ``section.field``, that are shown at once.
-    more : tuple of str
-        Fields that are shown when asked for.
+        Fields, ``section.field``, that are shown at once; the others of the sections are shown when asked for.
     """
 
     key: str
     title: str
+    sections: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
-    more: tuple[str, ...] = ()
 
+    @property
+    def more(self) -> tuple[str, ...]:
+        """Fields that are shown when asked for."""
+        found = [f"{section}.{key}" for section in self.sections for key in _section(section).model_fields]
+        return tuple(name for name in found if name not in self.fields and name not in ELSEWHERE)
+
+
+#: How a choice that may be absent shows that it is.
+ABSENT = "not given"
+
+#: Fields that are set by drawing, and by the list of sources.
+ELSEWHERE = ("region.polygon", "region.mask", "sources.items")
 
 STEPS = (
-    Step("source", "Source", ("input.unit",), ("input.pixel_area_sr", "input.mapping", "input.dq_bits")),
-    Step("region", "Region", ("region.cross", "region.disp")),
-    Step(
-        "kernel",
-        "Kernel",
-        ("kernel.disp", "sources.number", "profile.kind"),
-        (
-            "kernel.combine", "profile.fwhm", "profile.index", "profile.empirical", "profile.model", "profile.template",
-            "sources.find", "sources.shape", "sources.planned", "sources.planned_sigma",
-        ),
-    ),
-    Step(
-        "background",
-        "Background",
-        ("background.degree", "background.along", "nods.mode"),
-        ("background.along_degree", "background.rows", "nods.offsets", "nods.depths"),
-    ),
-    Step(
-        "trace",
-        "Trace & width",
-        ("trace.degree", "trace.fwhm_degree"),
-        ("trace.bins", "trace.given", "trace.shift"),
-    ),
+    Step("source", "Source", ("input",), ("input.unit",)),
+    Step("region", "Region", ("region",), ("region.cross", "region.disp")),
+    Step("kernel", "Kernel", ("kernel", "sources", "profile"), ("kernel.disp", "sources.number", "profile.kind")),
+    Step("background", "Background", ("background", "nods"), ("background.degree", "background.along", "nods.mode")),
+    Step("trace", "Trace & width", ("trace",), ("trace.degree", "trace.fwhm_degree")),
     Step(
         "noise",
         "Noise & rejection",
+        ("noise", "rejection"),
         ("noise.variance", "rejection.mode", "rejection.threshold"),
-        (
-            "noise.scale", "noise.nod_term", "noise.revise", "noise.weight_scale", "noise.gain", "noise.read_noise",
-            "rejection.floor", "rejection.grow",
-        ),
     ),
-    Step("extract", "Extract", (), ("flux.window", "flux.min_profile", "flux.boxcar_width")),
+    Step("extract", "Extract", ("flux",)),
     Step("compare", "Compare"),
-)  # fmt: skip
+)
 
-#: What the person at the screen reads; any other field is its own name.
+#: What the person at the screen reads; any other field is called by its own name.
 LABELS = {
     "region.cross": "Rows", "region.disp": "Columns", "kernel.disp": "Columns of the slice",
     "kernel.combine": "Coadd by", "sources.number": "Number of sources", "profile.kind": "Profile",
     "profile.fwhm": "FWHM (pixel)", "profile.index": "Moffat index, or Voigt fraction",
     "profile.empirical": "Correct the profile from the data", "profile.model": "Your model (module:attr)",
-    "profile.template": "PSF file", "sources.find": "Find sources by", "sources.shape": "FWHM of several sources",
+    "profile.template": "PSF file", "profile.template_size": "Source size (sigma, pixel)",
+    "profile.template_interpolation": "Interpolate the PSF", "profile.template_broaden": "Broaden the PSF to fit",
+    "profile.template_dispersion": "Dispersion axis of the PSF", "sources.find": "Find sources by",
+    "sources.shape": "FWHM of several sources",
     "sources.planned": "Use the planned position", "sources.planned_sigma": "its width (pixel)",
     "background.degree": "Degree", "background.along": "Along dispersion", "background.along_degree": "its degree",
     "background.rows": "Background rows, such as [[2, 8], [30, 38]]", "nods.mode": "Negative nod traces",
@@ -110,9 +104,22 @@ def _options(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+def _section(name: str) -> Any:
+    return Recipe.model_fields[name].annotation
+
+
 def _field(name: str) -> Any:
     section, _, key = name.partition(".")
-    return Recipe.model_fields[section].annotation.model_fields[key]  # type: ignore[union-attr]
+    return _section(section).model_fields[key]
+
+
+def _optional(name: str) -> bool:
+    return type(None) in _options(_field(name).annotation)
+
+
+def label_of(name: str) -> str:
+    """Return what a field is called on the screen."""
+    return LABELS.get(name, name.partition(".")[2].replace("_", " ").capitalize())
 
 
 def kind_of(name: str) -> tuple[str, list[str]]:
@@ -126,7 +133,7 @@ def kind_of(name: str) -> tuple[str, list[str]]:
     ):
         return "parameter", []
     if not others:
-        return "choice", words
+        return "choice", [ABSENT, *words] if _optional(name) else words
     if others == [bool]:
         return ("choice", [*words, "on", "off"]) if words else ("switch", [])
     if name in ("region.cross", "region.disp", "kernel.disp"):
@@ -183,6 +190,8 @@ def parse(name: str, value: Any) -> Any:
     if kind == "switch" or not isinstance(value, str | list | tuple | dict):
         return value
     if kind == "choice":
+        if value == ABSENT:
+            return None
         return {"on": True, "off": False}.get(str(value), value) if "on" in words else value
     if kind == "range":
         ends = [_scalar(name, end) for end in value] if not isinstance(value, str) else _scalar(name, value)
@@ -198,7 +207,7 @@ def parse(name: str, value: Any) -> Any:
     found = _scalar(name, value)
     if name in ("trace.given", "profile.template") and isinstance(found, str):
         return {"path": found}
-    if found is None and _field(name).default is not None and type(None) not in _options(_field(name).annotation):
+    if found is None and _field(name).default is not None and not _optional(name):
         return _field(name).default
     return found
 
@@ -285,7 +294,7 @@ def control(
     entry = {
         "name": name,
         "kind": kind,
-        "label": LABELS.get(name, name),
+        "label": label_of(name),
         "hint": _sentence(str(field.description)),
         "choices": words,
         "changed": value != field.default,
@@ -296,8 +305,8 @@ def control(
     elif kind == "parameter":
         lower, upper = ("", "") if value.bounds is None else map(_number, value.bounds)
         entry["value"] = {"value": _number(value.value), "fixed": value.fixed, "lower": lower, "upper": upper}
-    elif kind == "choice" and isinstance(value, bool):
-        entry["value"] = "on" if value else "off"
+    elif kind == "choice":
+        entry["value"] = {True: "on", False: "off", None: ABSENT}.get(value, value)
     else:
         entry["value"] = shown(value)
     chosen = None if resolved is None else get(resolved, name)

@@ -14,6 +14,7 @@ from bqplot_image_gl import ImageGL
 from numpy.typing import NDArray
 
 from ..frame import Frame
+from ..report.units import readable, words
 from ..results import Extraction
 from .marks import COLOURS, CYCLE, candidate_colour
 
@@ -137,8 +138,8 @@ class Chart:
 
 
 def _unit(unit: u.UnitBase) -> str:
-    text = unit.to_string() if unit != u.dimensionless_unscaled else "no unit"
-    return text.replace("pix", "pixel") if text == "pix" else text
+    name = "pixel" if unit == u.pix else words(unit)
+    return name if name else "no unit"
 
 
 def _median(values: FloatArray, width: int = 15) -> FloatArray:
@@ -398,15 +399,16 @@ class Gallery:
 
     def _draw_spectrum(self, chart: Chart, frame: Frame, result: Extraction) -> None:
         wavelength, chart.x_axis.label = self._wavelength(result)
-        chart.y_axis.label, drawn = f"Flux ({_unit(result.unit)})", []
-        for number, (flux, error) in enumerate(zip(result.flux, result.uncertainty, strict=True)):
+        factor, unit = readable(result.flux, result.unit)
+        chart.y_axis.label, drawn = f"Flux ({_unit(unit)})", []
+        for number, (flux, error) in enumerate(zip(factor * result.flux, factor * result.uncertainty, strict=True)):
             colour = CYCLE[number % len(CYCLE)]
             chart.band(f"band {number}", wavelength, flux - error, flux + error, colour)
             chart.line(f"flux {number}", wavelength, flux, colour, stroke_width=1)
             drawn += [f"band {number}", f"flux {number}"]
         chart.drop(drawn)
         chart.limits(wavelength, exact=True)
-        chart.limits(y=result.flux)
+        chart.limits(y=factor * result.flux)
 
     def _new_ratio(self) -> Chart:
         return Chart("Wavelength", "Optimal / other", 210, "Ratio, median of 15 columns:")

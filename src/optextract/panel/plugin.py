@@ -237,6 +237,16 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
         if self._ready and not self._unlinking and (change is None or change["old"] != ""):
             self._try(self._follow_subsets)
 
+    @observe("region_items", "range_items")
+    def _on_drawn(self, change: Any) -> None:
+        """Take what is drawn while the Region step is open and nothing has been chosen there."""
+        which, known = change["name"].split("_")[0], {item["label"] for item in change["old"]}
+        drawn = [item["label"] for item in change["new"] if item["label"] not in known]
+        free = {"region": BY_NUMBERS, "range": ALL_COLUMNS}[which]
+        listening = self._ready and self.is_active and self.open_step == "region"
+        if listening and len(drawn) == 1 and getattr(self, f"{which}_selected") == free != drawn[0]:
+            setattr(self, f"{which}_selected", drawn[0])
+
     def _follow_subsets(self) -> None:
         frame, item = self._read(), self._entry(self.dataset_selected)
         by_numbers = self.region_selected == BY_NUMBERS

@@ -124,3 +124,21 @@ def _complete_imports() -> None:
         return add_to_data_collection
 
     _once(Spectrum2DImporter, "add_to_data_collection", build)
+    _complete_mosviz()
+
+
+def _complete_mosviz() -> None:
+    """Hand Mosviz complete 2D spectra in place of paths: its parser keeps no path, no error and no choice of slit."""
+    import jdaviz.configs.mosviz.helper
+
+    from . import source
+
+    def build(original: Callable[..., int]) -> Callable[..., int]:
+        def mos_spec2d_parser(app: Any, data_obj: Any, *args: Any, **kwargs: Any) -> int:
+            if app.config == "mosviz":
+                data_obj = source.spectra_of(data_obj)
+            return original(app, data_obj, *args, **kwargs)
+
+        return mos_spec2d_parser
+
+    _once(jdaviz.configs.mosviz.helper, "mos_spec2d_parser", build)

@@ -23,7 +23,7 @@ from ..recipe import Input
 if TYPE_CHECKING:
     from specutils import Spectrum
 
-__all__ = ["KEY", "completed", "frame_of", "origin_of", "spectrum_of"]
+__all__ = ["KEY", "completed", "frame_of", "origin_of", "read", "slit_names", "slits_of", "spectra_of", "spectrum_of"]
 
 #: Key of an entry's meta under which its file and slit stand: ``{"path": ..., "slit": ...}``.
 KEY = "optextract_source"
@@ -113,6 +113,32 @@ def completed(data: Spectrum, origin: Mapping[str, Any]) -> Spectrum:
         _log.info("%s stays as the host has read it: %s", origin["path"], error)
         return data
     return spectrum_of(frame, data.meta)
+
+
+def spectra_of(given: Any) -> Any:
+    """Return 2D spectra for paths of files, each slit of a file one, as long as they are understood.
+
+    Parameters
+    ----------
+    given : path, sequence of paths, or anything else
+        What a user hands to Mosviz; what is no path, or is not understood, is returned as it is.
+    """
+    if is_fits(given):
+        try:
+            return [_loaded(given, slit.index if len(slits_of(given)) > 1 else None) for slit in slits_of(given)]
+        except (OptextractError, OSError) as error:
+            _log.info("%s is left to the host: %s", given, error)
+            return given
+    if isinstance(given, list | tuple):
+        found = [spectra_of(item) for item in given]
+        return [item[0] if isinstance(item, list) and len(item) == 1 else item for item in found]
+    return given
+
+
+def _loaded(path: str, slit: int | None) -> Spectrum:
+    spectrum = spectrum_of(read(path, slit, Input()))
+    spectrum.meta[KEY] = {"path": os.path.abspath(path), "slit": slit}
+    return spectrum
 
 
 def spectrum_of(frame: Frame, meta: Mapping[str, Any] | None = None) -> Spectrum:

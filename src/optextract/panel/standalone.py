@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from astropy import units as u
+
 from ..errors import OptextractError, bad_value
+from ..report.units import readable
 
 __all__ = ["LAYOUTS", "main", "make_app", "sample"]
 
@@ -51,7 +54,7 @@ def make_app(files: Sequence[str], layout: str) -> Any:
     from jdaviz.core.events import SnackbarMessage
 
     from .loader import load_file
-    from .register import LABEL, register
+    from .register import NAME, register
 
     register()
     if layout == "specviz2d":
@@ -67,9 +70,21 @@ def make_app(files: Sequence[str], layout: str) -> Any:
             helper._app.hub.broadcast(
                 SnackbarMessage(f"{path}: {error}", color="error", sender=helper._app, traceback=error)
             )
-    panel = helper.plugins[LABEL]._obj
-    panel.open_in_tray(scroll_to=False)
+    _show_readable_unit(helper)
+    helper._app.get_tray_item_from_name(NAME).open_in_tray(scroll_to=False)
     return helper
+
+
+def _show_readable_unit(helper: Any) -> None:
+    """Let the viewers show flux in the unit that is easy to read: the host takes MJy where an image is in MJy/sr."""
+    conversion = helper.plugins.get("Unit Conversion")
+    result = next((d for d in helper._app.data_collection if d.ndim == 1 and "flux" in map(str, d.components)), None)
+    if conversion is None or result is None:
+        return
+    flux = result.get_component("flux")
+    unit = readable(flux.data, u.Unit(flux.units))[1].to_string()
+    if unit in conversion.flux_unit.choices:
+        conversion.flux_unit = unit
 
 
 def main(

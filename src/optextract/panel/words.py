@@ -11,6 +11,7 @@ from astropy import units as u
 
 from ..frame import Frame
 from ..recipe import Recipe
+from ..report.units import words as unit_name
 from ..results import Extraction, Flag
 from .marks import candidate_colour
 
@@ -31,7 +32,8 @@ _FLAG_WORDS = {
 
 
 def _unit(unit: u.UnitBase) -> str:
-    return "pixel" if unit == u.pix else unit.to_string() or "no unit"
+    name = "pixel" if unit == u.pix else unit_name(unit)
+    return name if name else "no unit"
 
 
 def _limits(limits: tuple[float, float] | None) -> str:

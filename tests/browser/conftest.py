@@ -1,0 +1,140 @@
+"""The real standalone app, started by the real command, in a real chromium. A failing test keeps its screenshot."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optextract.simulate import make_scene, write_s2d
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+    "--disable-component-update", "--no-first-run",
+]  # fmt: skip
+#: Seconds for a page to be there, on a machine that does other things too.
+PATIENCE = 120
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    page = getattr(item, "_page", None)
+    if report.when == "call" and report.failed and page is not None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / (re.sub(r"[^\w-]+", "_", item.name) + ".png")
+        page.screenshot(path=path)
+        report.sections.append(("screenshot", str(path)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser" in str(item.path):
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.jdaviz)
+            # one chromium and one server at a time in a worker; two at once starve each other on two cores
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+class Server:
+    """``optextract app``, as a person starts it."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "optextract", "app", "--no-browser", *arguments]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        self.url = ""
+        self.said: list[str] = []
+        start = time.monotonic()
+        assert self.process.stdout is not None
+        while time.monotonic() - start < PATIENCE:
+            line = self.process.stdout.readline()
+            self.said.append(line)
+            found = re.search(r"serving at (http://\S+)", line)
+            if found:
+                self.url = found.group(1)
+                return
+            if self.process.poll() is not None:
+                break
+        self.close()
+        raise AssertionError("the app did not start:\n" + "".join(self.said))
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated s2d file with emission lines."""
+    return write_s2d(make_scene("emission"), tmp_path_factory.mktemp("browser") / "sample_s2d.fits")
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[..., Server]]:
+    """Start the app with arguments; the same arguments are served by the same process."""
+    servers: dict[tuple[str, ...], Server] = {}
+
+    def start(*arguments: str) -> Server:
+        if arguments not in servers:
+            servers[arguments] = Server(*arguments)
+        return servers[arguments]
+
+    yield start
+    for server in servers.values():
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def browser(browser_path: str) -> Iterator[Any]:
+    """Debian's chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[[Server], Any]]:
+    """Open the app's page, an app of its own each time, and wait for the panel."""
+    contexts = []
+
+    def go(server: Server, size: tuple[int, int] = (1600, 1000), wait: str = ".oe-step") -> Any:
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+        contexts.append(context)
+        page = context.new_page()
+        request.node._page = page
+        page.set_default_timeout(30_000)
+        page.goto(server.url)
+        page.wait_for_selector(wait, timeout=PATIENCE * 1000)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(params=["jdaviz", "specviz2d"])
+def layout(request: pytest.FixtureRequest) -> str:
+    """Style of the app."""
+    return request.param

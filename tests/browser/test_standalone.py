@@ -1,0 +1,199 @@
+"""What a person does, with the mouse and the keyboard, in the real app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import optextract as ox
+from optextract import io
+from optextract.recipe import Recipe
+
+PREVIEW = "rgb(199, 93, 44)"
+
+#: The paths that the panel has drawn in one colour into the n-th viewer, longest first.
+PATHS = """([colour, viewer]) => {
+    const figures = [...document.querySelectorAll('.viewer-container, .bqplot')].filter(f => !f.closest('.tray-plugin'));
+    return [...document.querySelectorAll('.bqplot path')]
+        .filter(p => !p.closest('.tray-plugin') && getComputedStyle(p).stroke === colour && getComputedStyle(p).display !== 'none')
+        .map(p => p.getAttribute('d') || '').filter(d => d.length > 20).sort((a, b) => b.length - a.length);
+}"""
+
+
+#: Letters of the layers in the legends of all viewers.
+LAYERS = (
+    "() => [...document.querySelectorAll('.layer-legend .v-btn')].map(b => b.innerText).filter(t => /[A-Z]/.test(t))"
+)
+
+
+def drawn(page: Any, colour: str = PREVIEW) -> list[str]:
+    return page.evaluate(PATHS, [colour, 0])
+
+
+def open_step(page: Any, key: str) -> Any:
+    step = page.locator(f".oe-{key}")
+    if not step.locator(".v-expansion-panel-content--wrap, .v-expansion-panel-content__wrap").count():
+        step.locator(".v-expansion-panel-header").click()
+        step.locator(".v-expansion-panel-content__wrap").wait_for()
+    return step
+
+
+def summary(page: Any, key: str) -> str:
+    return page.locator(f".oe-{key} .oe-summary").inner_text()
+
+
+def wait_summary(page: Any, key: str, text: str) -> None:
+    page.wait_for_function(
+        "([key, text]) => document.querySelector(`.oe-${key} .oe-summary`)?.innerText.includes(text)", arg=[key, text]
+    )
+
+
+def image_box(page: Any) -> dict[str, float]:
+    """Where the pixels of the first 2D viewer are on the screen."""
+    return page.evaluate("""() => {
+        const figure = [...document.querySelectorAll('.bqplot')].find(f => !f.closest('.tray-plugin'));
+        const area = figure.querySelector('.plotarea_events, .plotarea_background').getBoundingClientRect();
+        return {x: area.x, y: area.y, width: area.width, height: area.height};
+    }""")
+
+
+def point(box: dict[str, float], x: float, y: float) -> tuple[float, float]:
+    """A place in the image as fractions of its width and of its height from below."""
+    return box["x"] + x * box["width"], box["y"] + (1 - y) * box["height"]
+
+
+def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    page.mouse.move(*start)
+    page.mouse.down()
+    for step in (0.25, 0.5, 0.75, 1.0):
+        page.mouse.move(start[0] + step * (end[0] - start[0]), start[1] + step * (end[1] - start[1]))
+    page.mouse.up()
+
+
+def choose_tool(page: Any, name: str, behind: str | None = None) -> None:
+    """Press a tool of the 2D viewer's toolbar; one that stands behind another is reached by the arrow beside it."""
+    toolbar = page.locator(".jdaviz-nested-toolbar").first
+    if behind is None:
+        toolbar.locator(f"button[value='{name}']").click()
+        return
+    toolbar.locator(f"button[value='{behind}'] .suboptions-carrot").click()
+    page.locator(".v-menu__content.menuable__content__active .v-list-item").nth(1).click()
+
+
+def test_the_whole_job(serve: Callable[..., Any], open_page: Any, layout: str, sample: Path, tmp_path: Path) -> None:
+    page = open_page(serve(str(sample), "--layout", layout))
+    page.wait_for_function("() => document.querySelector('.oe-kernel .oe-summary')?.innerText.includes('FWHM')")
+    before = drawn(page)
+    assert before, "no preview in the viewers"
+
+    # a rectangle, drawn with the mouse while the Region step is open, is the region
+    open_step(page, "region")
+    choose_tool(page, "bqplot:rectangle")
+    box = image_box(page)
+    drag(page, point(box, 0.2, 0.25), point(box, 0.85, 0.8))
+    wait_summary(page, "region", "rows ")
+    assert "columns " in summary(page, "region")
+    after_region = drawn(page)
+    assert after_region[0] != before[0]
+
+    # another profile changes the preview
+    kernel = open_step(page, "kernel")
+    kernel.locator(".oe-profile-kind .v-select__slot").click()
+    page.locator(".oe-profile-kind .v-list-item", has_text="moffat").click()
+    wait_summary(page, "kernel", "moffat")
+    page.wait_for_function(
+        f"([arguments_, old]) => ({PATHS})(arguments_)[0] !== old", arg=[[PREVIEW, 0], after_region[0]]
+    )
+
+    # Extract: a new layer and a line in the table of results
+    layers = page.evaluate(LAYERS)
+    page.locator(".tray-plugin button", has_text="Extract").last.click()
+    page.wait_for_selector("td:has-text('sample_s2d (optimal)')")
+    page.wait_for_function(f"n => ({LAYERS})().length > n", arg=len(layers))
+
+    # the exported recipe is the panel's, and gives its flux
+    extract = open_step(page, "extract")
+    recipe_path, product_path = tmp_path / "night.yaml", tmp_path / "panel_x1d.fits"
+    extract.locator("input[type=text]").nth(0).fill(str(product_path))
+    extract.locator("button", has_text="Save").click()
+    extract.locator("input[type=text]").nth(1).fill(str(recipe_path))
+    extract.locator("button", has_text="Export").click()
+    page.wait_for_function("() => document.body.innerText.includes('recipe written to')")
+    recipe = Recipe.load(recipe_path)
+    assert recipe.profile.kind == "moffat"
+    assert recipe.region.cross is not None
+    assert recipe.region.disp is not None
+    assert 3 < recipe.region.cross[0] < 9 < 16 < recipe.region.cross[1] < 22
+    product = io.read_x1d(product_path)
+    expected = ox.extract(io.read(sample), recipe)
+    assert np.array_equal(product.flux.value, expected.flux[0], equal_nan=True)
+
+
+def test_dragging_a_source_and_the_kernel_columns(serve: Callable[..., Any], open_page: Any, sample: Path) -> None:
+    page = open_page(serve(str(sample), "--layout", "jdaviz"))
+    page.wait_for_function("() => document.querySelector('.oe-kernel .oe-summary')?.innerText.includes('FWHM')")
+    kernel = open_step(page, "kernel")
+    choose_tool(page, "optextract:columns", behind="optextract:source")
+    box = image_box(page)
+    drag(page, point(box, 0.3, 0.2), point(box, 0.6, 0.2))
+    page.wait_for_function("() => document.querySelector('.oe-kernel-disp input')?.value.length > 0")
+    first, last = (float(kernel.locator(".oe-kernel-disp input").nth(end).input_value()) for end in (0, 1))
+    assert first == pytest.approx(0.3 * 1298, abs=15)
+    assert last == pytest.approx(0.6 * 1298, abs=15)
+    choose_tool(page, "optextract:source")
+    page.mouse.click(*point(box, 0.5, 0.8))
+    wait_summary(page, "kernel", "2 sources")
+
+
+def test_works_without_internet(serve: Callable[..., Any], open_page: Any, sample: Path) -> None:
+    """Nothing is asked for but from the app itself."""
+    asked: list[str] = []
+    server = serve(str(sample), "--layout", "jdaviz")
+    page = open_page(server, wait="body")
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    page.wait_for_selector(".oe-step", timeout=120_000)
+    outside = [url for url in asked if not url.startswith((server.url, "ws://localhost", "data:", "blob:"))]
+    assert outside == []
+
+
+def test_no_file_opens_a_simulated_sample(serve: Callable[..., Any], open_page: Any) -> None:
+    page = open_page(serve())
+    page.wait_for_function("() => document.querySelector('.oe-source .oe-summary')?.innerText.includes('sample_s2d')")
+
+
+def test_errors_are_shown_where_they_belong(serve: Callable[..., Any], open_page: Any, sample: Path) -> None:
+    page = open_page(serve(str(sample), "--layout", "jdaviz"))
+    page.wait_for_function("() => document.querySelector('.oe-trace .oe-summary')?.innerText.includes('rms')")
+    trace = open_step(page, "trace")
+    field = trace.locator(".oe-trace-degree input")
+    field.fill("many")
+    field.press("Enter")
+    page.wait_for_selector(".oe-error")
+    assert "trace.degree" in page.locator(".oe-error").inner_text()
+    assert "many" in trace.locator(".oe-trace-degree .v-messages__message").inner_text()
+    field.fill("1")
+    field.press("Enter")
+    page.wait_for_selector(".oe-error", state="detached")
+
+
+def test_the_server_ends_with_its_last_page(browser: Any, sample: Path) -> None:
+    from .conftest import Server
+
+    server = Server(str(sample))
+    try:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.wait_for_selector(".oe-step", timeout=120_000)
+        page.reload()
+        page.wait_for_selector(".oe-step", timeout=120_000)
+        page.wait_for_timeout(1000)
+        assert server.process.poll() is None, "loading the page again ended the server"
+        page.close()
+        assert server.process.wait(60) == 0
+    finally:
+        server.close()
