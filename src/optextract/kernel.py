@@ -313,7 +313,8 @@ def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:
     pull = residual * np.sqrt(cut.binned.weight[0])
     # the width may be overestimated just because of the holes
     away = np.min(np.abs(np.arange(n_cross) - centre), axis=0) > max(1.1 * fwhm, 2.5)
-    return bool((away & (pull < -4.0)).any())
+    deep = residual < -0.03 * np.abs(terms[0] * solution.coefficients[0][:, None]).max()
+    return bool((away & deep & (pull < -4.0)).any())
 
 
 def _negative_fits(
