@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv app test lint type demo clean broken
+.PHONY: help venv app test test-slow lint type demo clean broken
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' $(firstword $(MAKEFILE_LIST))
@@ -57,11 +57,12 @@ lint: $(STAMP)  ## ruff: rules and format
 type: $(STAMP)  ## mypy on the package
 	$(PY) -m mypy
 
-demo: $(STAMP)  ## extract a simulated sample from the command line and say where the results are
+demo: $(STAMP)  ## extract 79 simulated files, say what came out, how fast and how true, and where the report is
 	@mkdir -p $(DEMO)
-	$(BIN)/optextract simulate $(DEMO)/sample_s2d.fits --overwrite
-	$(BIN)/optextract run $(DEMO)/sample_s2d.fits -o $(DEMO)/extracted --overwrite
-	@echo "The results are in $(abspath $(DEMO)/extracted):" && ls $(DEMO)/extracted
+	$(PY) benchmarks/demo.py $(DEMO)
+
+test-slow: $(STAMP)  ## what takes longer than the suite should: kills, thousands of spectra, a full disk
+	OPTEXTRACT_SLOW=1 $(PY) -m pytest tests/batch/slow -s
 
 clean:  ## remove the environment, caches, builds and the demo
 	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov

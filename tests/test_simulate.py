@@ -209,3 +209,25 @@ def test_truth_table_reads_back(tmp_path):
     table = QTable.read(write_truth(one, tmp_path / "truth.ecsv"))
     np.testing.assert_allclose(table["flux_1"].to_value("Jy"), one.truth.flux[1] * 1e-9)
     assert table.meta["n_source"] == 2
+
+
+def test_survey_has_what_a_batch_must_cope_with(tmp_path):
+    from optextract.simulate import survey, write_survey
+
+    kinds = [member.kind for member in survey()]
+    assert len(kinds) == 79
+    assert {kind: kinds.count(kind) for kind in ("empty", "corrupt", "nan", "blend", "nods")} == {
+        "empty": 2,
+        "corrupt": 1,
+        "nan": 1,
+        "blend": 6,
+        "nods": 4,
+    }
+    written = write_survey(tmp_path, 3)
+    assert [path.name for path, _ in written] == ["sim000_s2d.fits", "sim001_s2d.fits", "sim002_s2d.fits"]
+    assert len(list((tmp_path / "truth").iterdir())) == 3
+    assert (tmp_path / "overrides.csv").read_text().startswith("file,sources\n")
+    with pytest.raises(FrameError, match="exists; pass overwrite=True"):
+        write_survey(tmp_path, 3)
+    with pytest.raises(OptextractError, match=r"'number' parameter of survey must be 1 or more. Got 0"):
+        write_survey(tmp_path / "b", 0)

@@ -61,7 +61,7 @@ CRITERIA: tuple[Criterion, ...] = (
     Criterion("fwhm_drift", 2.0, 4.0, 10.0, "the width changes by a factor of {fwhm_drift:.1f} along the trace"),
     Criterion("prior_shape", 0.0, 1.0, 5.0, "trace and width are not from this data"),
     Criterion("blended", 0.0, 1.0, 5.0, "sources too close for the data in {blended_percent:.0f} % of the columns"),
-    Criterion("n_warnings", 0.0, 4.0, 10.0, "{n_warnings:.0f} warnings of the fit"),
+    Criterion("n_warnings", 0.0, 4.0, 10.0, "warnings of the fit: {n_warnings:.0f}"),
 )
 
 
@@ -118,8 +118,7 @@ def figures_of(
     planned = frame.meta.get("planned_cross")
     errors = result.trace.centre_error
     typical = float(np.nanmedian(errors)) if np.isfinite(errors).any() else math.nan
-    ratio = quality.get("optimal_over_boxcar")
-    first = ratio[0] if isinstance(ratio, tuple) and ratio and isinstance(ratio[0], tuple) else (math.nan, math.nan)
+    ratio, ratio_error = _over_boxcar(result)
     other = others[0] if others else None
     peak, where = _peak(result)
     flags = result.flags[:, usable] if usable.any() else result.flags
@@ -145,8 +144,8 @@ def figures_of(
         "lost_fraction": float((expected & ~usable).sum() / max(int(expected.sum()), 1)),
         "n_rejected": int(result.rejected.sum()),
         "rejection_effect": abs(_number(quality.get("rejection_effect")) - 1.0),
-        "optimal_over_boxcar": float(first[0]),
-        "optimal_over_boxcar_error": float(first[1]),
+        "optimal_over_boxcar": ratio,
+        "optimal_over_boxcar_error": ratio_error,
         "x1d_ratio": math.nan if other is None else other.ratio,
         "x1d_ratio_error": math.nan if other is None else other.ratio_error,
         "prior_shape": float(bool((flags & Flag.PRIOR_SHAPE).any())),
@@ -168,6 +167,27 @@ def _peak(result: Extraction) -> tuple[float, str]:
     if not np.isfinite(wavelength.value) or wavelength.unit == "pix":
         return float(snr[column]), f"column {column}"
     return float(snr[column]), f"{wavelength.value:.4g} {wavelength.unit}"
+
+
+def _over_boxcar(result: Extraction) -> tuple[float, float]:
+    """Optimal over boxcar flux, both total, and its error, where the boxcar misses no pixel and holds one source."""
+    if result.n_source > 1:
+        return math.nan, math.nan
+    box = result.boxcar
+    lower, upper = np.atleast_2d(box.lower)[0], np.atleast_2d(box.upper)[0]
+    flux, error = np.atleast_2d(box.flux)[0], np.atleast_2d(box.uncertainty)[0]
+    rows = np.arange(result.profile.shape[1])[:, None]
+    part = np.clip(np.minimum(rows + 0.5, upper) - np.maximum(rows - 0.5, lower), 0.0, 1.0)
+    inside = (part * np.nan_to_num(result.profile[0])).sum(axis=0)
+    whole = np.atleast_2d(box.n_pixels)[0] > upper - lower - 0.01
+    good = whole & np.isfinite(result.flux[0]) & (error > 0) & (inside > 0.1)
+    weight = np.where(good, (inside / np.where(good, error, 1.0)) ** 2, 0.0)
+    optimal = np.where(good, result.flux[0], 0.0)
+    total = np.where(good, flux / np.where(good, inside, 1.0), 0.0)
+    bottom, power = float((weight * optimal * total).sum()), float((weight * optimal**2).sum())
+    if bottom <= 0 or power <= 0:
+        return math.nan, math.nan
+    return power / bottom, math.sqrt(power) / bottom
 
 
 def _derived(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -57,8 +57,12 @@ def _info(args: argparse.Namespace) -> Generator[str, None, int]:
 
 
 def _simulate(args: argparse.Namespace) -> Generator[str, None, int]:
-    from optextract.simulate import make_scene, write_s2d, write_truth
+    from optextract.simulate import make_scene, write_s2d, write_survey, write_truth
 
+    if args.survey is not None:
+        written = write_survey(args.path, args.survey, args.seed, overwrite=args.overwrite)
+        yield f"{args.path}: {len(written)} files, their truth in {Path(args.path) / 'truth'}"
+        return 0
     names = args.scene if args.scene else ["emission"]
     path = Path(args.path)
     if path.exists() and not args.overwrite:

@@ -79,7 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--title", help="heading (default: the folder's name)")
 
     simulate = commands.add_parser("simulate", parents=[common], help="write a NIRSpec-like s2d file with known truth")
-    simulate.add_argument("path", metavar="S2D", help="file to write")
+    simulate.add_argument("path", metavar="S2D", help="file to write; with --survey: a folder")
+    simulate.add_argument(
+        "--survey", type=int, nargs="?", const=79, metavar="N", help="write N files (79) as a batch has to cope with"
+    )
     simulate.add_argument("--scene", action="append", metavar="NAME", help="default: emission; repeated: several slits")
     simulate.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     simulate.add_argument(
