@@ -32,6 +32,7 @@ __all__ = ["extract"]
 FloatArray = NDArray[np.float64]
 
 _BIN_SNR = 5.0
+_SMOOTH = 5  # columns to either side over which the light in a revised variance is averaged
 _KNOTS, _KNOTS_FINE = 0.3, 0.15  # FWHM between the points of an empirical correction
 _MOST_BINS = 160
 _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
@@ -213,17 +214,16 @@ def clean(
     if slope > 0:
         # the first model was weighted with the variance that is to be replaced, and is low where that is: go round
         for _ in range(3 if before is None else 2):
-            light = _light(window, profiles, background, kept) + background.image
+            light = _light(window, profiles, background, kept, smooth=_SMOOTH) + background.image
             weight = usable / _revised(window, light, slope, clipped)
             kept = weight * ~rejected.pixels
             background = _background(window, kept, profiles, model, clear, recipe)
     noise = _pixel_noise(window.data - background.image, kept, clear)
-    found = rejected
-    if before is not None:
-        found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, 0.0)
-        kept = weight * ~found.pixels
-        if (found.pixels != rejected.pixels).any():
-            background = _background(window, kept, profiles, model, clear, recipe)
+    floor = _FIRST_FLOOR if before is None else 0.0
+    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, floor)
+    kept = weight * ~found.pixels
+    if (found.pixels != rejected.pixels).any():
+        background = _background(window, kept, profiles, model, clear, recipe)
     slow = _slow_noise(window.data - background.image, kept, clear)
     sources = model.profiles[:, : len(model.centre)]
     return Layers(
@@ -371,6 +371,12 @@ def _spare_bright(
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(np.einsum("xtt->xt", rest.covariance)[:, :n_source])
         snr = (rest.coefficients[:, :n_source] / error).max(axis=1)
+        plain = solve_columns(data, weight, profiles)
+        all_error = np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, :n_source])
+        with_all = (plain.coefficients[:, :n_source] / all_error).max(axis=1)
+    # the flank of a line may lose its core to a tilted line and look faint: it stands beside a bright column
+    beside = np.convolve(snr > _SPARE_SNR, np.ones(3), mode="same") > 0.5
+    snr = np.where(beside & (with_all > _SPARE_SNR), with_all, snr)
     bright = (snr > _SPARE_SNR)[:, None] & (np.abs(profiles[:, :n_source]).max(axis=1) > _SPARE_LIGHT)
     return Rejected(found.pixels & ~bright, found.restored | (found.pixels & bright).any(axis=1))
 
@@ -435,10 +441,26 @@ def _revised(window: Window, image: FloatArray, slope: float, clipped: bool) -> 
     return np.where(good, np.maximum(window.variance - slope * (seen - meant), least), window.variance)
 
 
-def _light(window: Window, profiles: FloatArray, background: BackgroundFit, kept: FloatArray) -> FloatArray:
-    """Model of the sources (and their negative twins) without background."""
+def _light(
+    window: Window, profiles: FloatArray, background: BackgroundFit, kept: FloatArray, smooth: int = 0
+) -> FloatArray:
+    """Model of the sources (and their negative twins) without background.
+
+    With `smooth`, each flux is the mean of so many columns to either side where it agrees with that mean at 3 sigma: a
+    variance made from a column's own flux would be small where that flux happens to be low.
+    """
     data = np.where(kept > 0, window.data - background.image, 0.0)
     solution = solve_columns(data, kept, profiles)
+    if smooth:
+        flux = solution.coefficients
+        seen = np.isfinite(np.einsum("xtt->xt", solution.covariance))
+        error = np.sqrt(np.where(seen, np.einsum("xtt->xt", solution.covariance), 0.0))
+        box = np.ones(2 * smooth + 1)
+        count = np.stack([np.convolve(s, box, mode="same") for s in seen.T.astype(float)], axis=1)
+        total = np.stack([np.convolve(f, box, mode="same") for f in np.where(seen, flux, 0.0).T], axis=1)
+        mean = total / np.maximum(count, 1.0)
+        flux = np.where(np.abs(flux - mean) < 3.0 * error, mean, flux)
+        return (flux[:, None, :] @ profiles)[:, 0]
     return np.einsum("xty,xt->xy", profiles, solution.coefficients)
 
 

@@ -21,6 +21,8 @@ FloatArray = NDArray[np.float64]
 _MAX_ROUNDS = 12
 _CORE = 0.05  # a pixel with more of the profile than this belongs to the core
 _RESTORE_SNR = 20.0
+_HIT_COST = 12.0  # chi2 that blaming one more core pixel must save: each was chosen as the worst of its column
+_PROFILE_ERROR = 0.6  # of the peak: how far a wrong profile may be from a pixel
 _MANY = 0.1  # of the columns
 
 
@@ -88,8 +90,19 @@ def reject(
         pixels[active, worst[hit]] = True
     _reconsider(data, weight, profiles, pixels, n_source, threshold, floor, noise)
     restored = _restore(data, weight, profiles, changes, pixels, n_source, noise, threshold)
-    pixels[restored] &= ~(np.abs(profiles[restored, :n_source]).max(axis=1) > _CORE)
-    return Rejected(pixels, restored)
+    back = _believable(data, weight, profiles, pixels, n_source) & restored[:, None]
+    return Rejected(pixels & ~back, restored & (back & pixels).any(axis=1))
+
+
+def _believable(
+    data: FloatArray, weight: FloatArray, profiles: FloatArray, pixels: NDArray[np.bool_], n_source: int
+) -> NDArray[np.bool_]:
+    """Core pixels that a wrong profile could explain: no further from the clean fit than a part of its peak."""
+    clean = solve_columns(data, weight * ~pixels, profiles).coefficients
+    away = np.abs(data - (clean[:, None, :] @ profiles)[:, 0])
+    sources = np.abs(profiles[:, :n_source])
+    peak = (np.maximum(clean[:, :n_source], 0.0) * sources.max(axis=2)).max(axis=1)
+    return (sources.max(axis=1) > _CORE) & (away <= _PROFILE_ERROR * peak[:, None])
 
 
 def _reconsider(
@@ -199,7 +212,7 @@ def _restore(
         near = near[(snr[near] > 0.3 * _RESTORE_SNR) | (near == column)]
         as_hits = weight[near] * ~pixels[near]
         hits = solve_columns(data[near], as_hits, profiles[near])
-        cost_hits = hits.chi2.sum() / noise**2 + 4.0 * core[near].sum()
+        cost_hits = hits.chi2.sum() / noise**2 + _HIT_COST * core[near].sum()
         off_core = pixels[near] & ~core[near]
         cost_shape, n_shape = _shape_cost(
             data[near], weight[near] * ~off_core, profiles[near], changes[near], plain.coefficients[near], n_source
