@@ -499,7 +499,8 @@ def _second_bins(window: Window, layers: Layers) -> Binned:
     with np.errstate(divide="ignore", invalid="ignore"):
         signal = solution.coefficients[:, :n_source] ** 2 / np.einsum("xtt->xt", solution.covariance)[:, :n_source]
     strength = np.maximum(np.nan_to_num(signal).max(axis=1) - 1.0, 0.0)
-    edges = edges_by_signal(strength, _BIN_SNR**2, _MOST_BINS)
+    # no column counts for more than a bin: one cosmic ray must not take the bins from all others
+    edges = edges_by_signal(np.minimum(strength, _BIN_SNR**2), _BIN_SNR**2, _MOST_BINS)
     edges = split_moving(edges, layers.centre[0], _MOST_MOVE * layers.fwhm[0])
     light = np.einsum("xty,xt->xy", layers.profiles, solution.coefficients)
     return mean_bins(data, layers.kept, light, edges, solution.coefficients[:, :n_source].max(axis=1))
