@@ -121,14 +121,43 @@ def test_all_nan_is_read_as_no_good_pixel(image_file):
     assert not frame.good.any()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(place=st.integers(0, 30000), value=st.binary(min_size=1, max_size=40))
-def test_a_changed_byte_is_read_or_refused_but_never_a_crash(single, tmp_path, place, value):
-    data = bytearray(single.read_bytes())
-    place %= len(data)
-    data[place : place + len(value)] = value
+@pytest.fixture(scope="module")
+def families(single, tmp_path_factory) -> dict[str, bytes]:
+    """One small file of each family that has code of its own."""
+    folder = tmp_path_factory.mktemp("families")
+    flux = np.random.default_rng(1).normal(5, 1, (12, 40))
+    cards = {"CTYPE1": "WAVE", "CUNIT1": "Angstrom", "CRVAL1": 5000.0, "CRPIX1": 1.0, "CDELT1": 2.0, "GAIN": 1.5}
+    named = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(flux, name="SCI"), fits.ImageHDU(flux * 0 + 1, name="ERR")])
+    named[1].header.update(cards)
+    tiles = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(flux.astype(np.float32), name="SCI")])
+    columns = [
+        fits.Column(name, "480E", dim="(40,12)", array=array[None])
+        for name, array in (("FLUX", flux), ("IVAR", flux * 0 + 1), ("DLAMBDA", flux * 0))
+    ]
+    columns.append(fits.Column("LAMBDA0", "40E", array=(np.arange(40.0) + 5000)[None]))
+    table = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)])
+    made = {"jwst": single.read_bytes()}
+    for name, hdus in (("named", named), ("tiles", tiles), ("table", table)):
+        hdus.writeto(folder / f"{name}.fits")
+        made[name] = (folder / f"{name}.fits").read_bytes()
+    return made
+
+
+@pytest.mark.parametrize("family", ["jwst", "named", "tiles", "table"])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    places=st.lists(st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=12)), min_size=1, max_size=3),
+    headers=st.booleans(),
+)
+def test_changed_bytes_are_read_or_refused_but_never_a_crash(families, tmp_path, family, places, headers):
+    data = bytearray(families[family])
+    starts = [k for k in range(0, len(data), 2880) if data[k : k + 8] in (b"SIMPLE  ", b"XTENSION")]
+    for place, value in places:
+        # a header is where a change does most
+        start = starts[place % len(starts)] + place % 2880 if headers else place % len(data)
+        data[start : start + len(value)] = value[: len(data) - start]
     path = tmp_path / "changed.fits"
-    path.write_bytes(bytes(data[: single.stat().st_size]))
+    path.write_bytes(bytes(data))
     try:
         frame = read(path, 0)
     except OptextractError as error:

@@ -75,6 +75,7 @@ class Pieces:
     notes: list[str] = field(default_factory=list)
 
 
+@np.errstate(all="ignore")  # a damaged file may hold any bit pattern; what is not finite in the end is masked
 def build(pieces: Pieces, settings: Input, vertical: bool | None = None) -> Frame:
     """Understand the pieces and turn them into a frame.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -19,13 +20,39 @@ from numpy.typing import NDArray
 from ..errors import ReadError
 from ._scan import Extent, is_fits, open_bytes, scan
 
-__all__ = ["IDENTITY", "FitsFile", "card", "cards"]
+__all__ = ["IDENTITY", "FitsFile", "card", "cards", "plain"]
+
+try:
+    # no public name; without it a damaged tile would end in a traceback instead of a sentence
+    from astropy.io.fits.hdu.compressed._compression import CfitsioException
+except ImportError:
+
+    class CfitsioException(Exception):  # type: ignore[no-redef]
+        """Stands in where astropy has moved its own."""
+
 
 #: Cards of any observatory that tell what was observed, carried into products.
 IDENTITY = (
     "TELESCOP", "INSTRUME", "OBSERVER", "OBJECT", "RA", "DEC", "EQUINOX", "RADESYS", "DATE-OBS", "TIME-OBS", "MJD-OBS",
     "EXPTIME", "AIRMASS", "PROGID", "PROPID",
 )  # fmt: skip
+
+
+#: What astropy raises, in one place or another, where a header or its data are damaged.
+DAMAGE = (
+    OSError, EOFError, VerifyError, ValueError, KeyError, TypeError, IndexError, AttributeError, NameError,
+    ArithmeticError, MemoryError, re.error, CfitsioException,
+)  # fmt: skip
+
+
+_KEYWORD = re.compile(r"[A-Za-z0-9_. -]+")
+
+
+class Column(NamedTuple):
+    """Name and unit of a table's column; an empty text where it has no unit."""
+
+    name: str
+    unit: str
 
 
 class FitsFile:
@@ -65,7 +92,7 @@ class FitsFile:
                 try:
                     self.hdus = fits.open(self._stream, mode="readonly", memmap=False, lazy_load_hdus=False)
                     self.headers = [hdu.header for hdu in self.hdus]
-                except (OSError, VerifyError, ValueError, KeyError, TypeError, IndexError) as error:
+                except DAMAGE as error:
                     raise ReadError(f"{self.path} is not readable as FITS: {error}") from error
             self.complaints = tuple(dict.fromkeys(str(item.message).strip() for item in caught))
         except BaseException:
@@ -102,7 +129,7 @@ class FitsFile:
     def label(self, index: int) -> str:
         """How messages name an HDU: "HDU 3 (ERR, EXTVER 2)"."""
         name = self.name(index)
-        version = self.headers[index].get("EXTVER")
+        version = card(self.headers[index], "EXTVER")
         told = name if version is None or not name else f"{name}, EXTVER {version}"
         return f"HDU {index} ({told})" if told else f"HDU {index}"
 
@@ -137,11 +164,11 @@ class FitsFile:
         return [index for index in range(len(self.hdus)) if self.is_table(index)]
 
     def _data(self, index: int) -> Any:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", AstropyWarning)  # said once, in `complaints`
             try:
                 return self.hdus[index].data
-            except (OSError, VerifyError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:
+            except DAMAGE as error:
                 raise ReadError(f"{self.path}: the data of {self.label(index)} cannot be read: {error}") from error
 
     def image(self, index: int, *, integer: bool = False) -> NDArray[Any]:
@@ -159,14 +186,67 @@ class FitsFile:
                 f"{self.path}: {self.label(index)} must be an image with two axes. Got shape {shape} instead."
             )
         data = np.asarray(self._data(index))
+        if data.shape != shape:
+            raise ReadError(f"{self.path}: {self.label(index)} holds {data.shape}, its header says {shape}")
         data = data.reshape(axes) if len(shape) != 2 else data
         if integer and data.dtype.kind in "iub":
             return data.astype(data.dtype.newbyteorder("="), copy=False)
-        return data.astype(np.float64)
+        with np.errstate(all="ignore"):  # a damaged file may hold any bit pattern
+            return data.astype(np.float64)
+
+    def planes(self, index: int) -> NDArray[Any]:
+        """Return an image as it is, with all its axes, in native byte order."""
+        data = np.asarray(self._data(index))
+        return data.astype(data.dtype.newbyteorder("="), copy=False)
 
     def array(self, index: int) -> NDArray[np.float64]:
         """Return an image of one axis longer than 1 as a 1D native float64 array."""
         return np.asarray(self._data(index)).ravel().astype(np.float64)
+
+    def columns(self, index: int) -> tuple[Column, ...]:
+        """Return name and unit of each column of a table HDU; none where its header is damaged."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            try:
+                return tuple(
+                    Column(str(column.name), "" if column.unit is None else str(column.unit))
+                    for column in self.hdus[index].columns
+                )
+            except DAMAGE:
+                return ()
+
+    def cell(self, index: int, name: str, row: int = 0) -> NDArray[Any]:
+        """Return one cell of a table in native byte order.
+
+        Raises
+        ------
+        ReadError
+            If it cannot be read.
+        """
+        try:
+            array = np.asarray(self._data(index)[name][row])
+        except DAMAGE as error:
+            raise ReadError(f"{self.path}: {name} of {self.label(index)} cannot be read: {error}") from error
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+    def column(self, index: int, name: str) -> NDArray[np.float64]:
+        """Return a column of numbers as a 1D native float64 array.
+
+        Raises
+        ------
+        ReadError
+            If it is none.
+        """
+        try:
+            array = np.asarray(self._data(index)[name], dtype=np.float64)
+        except DAMAGE as error:
+            raise ReadError(f"{self.path}: {name} of {self.label(index)} cannot be read: {error}") from error
+        if array.ndim != 1:
+            raise ReadError(
+                f"{self.path}: {name} of {self.label(index)} must be a column of numbers. "
+                f"Got shape {array.shape} instead."
+            )
+        return array
 
     def table(self, index: int) -> Any:
         """Return the rows of a table HDU as a FITS record array."""
@@ -182,6 +262,19 @@ def card(header: Mapping[str, Any], keyword: str, default: Any = None) -> Any:
     if value is None or isinstance(value, fits.card.Undefined):
         return default
     return value.strip() if isinstance(value, str) else value
+
+
+def plain(*headers: Mapping[str, Any]) -> dict[str, Any]:
+    """All cards that can be parsed, from the first header that has each; commentary left out."""
+    found: dict[str, Any] = {}
+    for header in headers:
+        for keyword in dict.fromkeys(header):
+            # a damaged keyword may hold what astropy takes for a pattern
+            if _KEYWORD.fullmatch(keyword) and keyword not in ("HISTORY", "COMMENT") and keyword not in found:
+                value = card(header, keyword)
+                if value is not None:
+                    found[keyword] = value
+    return found
 
 
 def cards(keywords: tuple[str, ...], *headers: Mapping[str, Any]) -> dict[str, Any]:

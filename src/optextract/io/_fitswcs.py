@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from ._fits import card
+from ._fits import card, plain
 from ._gwcs import reduced
 from ._units import parse_unit
 
@@ -21,6 +23,11 @@ __all__ = ["HeaderWavelength", "from_header", "from_wcs", "is_air", "spectral_ax
 #: Kinds of spectral coordinate that the standard knows, and what other writers call them.
 _STANDARD = ("WAVE", "AWAV", "FREQ", "ENER", "WAVN")
 _OTHER = ("WAVELEN", "LAMBDA", "LINEAR", "WAVELENGTH")
+
+#: Cards of a WCS of at most nine axes; how many there are follows from them.
+_WCS = re.compile(
+    r"C(TYPE|UNIT|RVAL|RPIX|DELT)[1-9]|(CD|PC|PV)[1-9]_\d{1,2}|RESTFRQ|RESTWAV|LONPOLE|LATPOLE|RADESYS|EQUINOX|SPECSYS"
+)
 
 
 class HeaderWavelength(NamedTuple):
@@ -99,12 +106,12 @@ def from_header(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
-            plain = fits.Header(header, copy=True) if isinstance(header, fits.Header) else fits.Header(dict(header))
-            if told is None:
-                plain[f"CUNIT{axis}"] = used.to_string("fits")
-            values = from_wcs(WCS(plain), axis - 1, shape, vertical=vertical)
-    except (ValueError, KeyError, TypeError, MemoryError) as error:
-        return HeaderWavelength(None, False, (f"The WCS of the header cannot be used: {str(error).splitlines()[0]}.",))
+            found = {key: value for key, value in plain(header).items() if _WCS.fullmatch(key)}
+            # the reader may have been told what the file leaves out
+            found[f"CUNIT{axis}"] = used.to_string("fits")
+            values = from_wcs(WCS(fits.Header(found)), axis - 1, shape, vertical=vertical)
+    except (ValueError, KeyError, TypeError, MemoryError, IndexError, VerifyError) as error:
+        return HeaderWavelength(None, False, (f"The WCS of the header cannot be used: {_first(error)}.",))
     return HeaderWavelength(values, air, ())
 
 
@@ -126,3 +133,8 @@ def _linear(header: Mapping[str, Any], axis: int, count: int, unit: u.UnitBase) 
         return None
     values: NDArray[np.float64] = start + (np.arange(count) + 1.0 - reference) * step
     return (10.0**values if card(header, "DC-FLAG") == 1 else values) * unit
+
+
+def _first(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -29,11 +29,8 @@ class NodPattern(NamedTuple):
     positions: int
 
 
-def offsets_of(table: Any) -> NDArray[np.float64] | None:
-    """YOFFSET of each input exposure in arcsec, from HDRTAB; None where it does not tell."""
-    if table is None or table.dtype.names is None or "YOFFSET" not in table.dtype.names:
-        return None
-    values = np.asarray(table["YOFFSET"], dtype=float)
+def offsets_of(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """YOFFSET of each input exposure in arcsec, as HDRTAB has it; None where it does not tell."""
     return values if values.size > 1 and np.isfinite(values).all() else None
 
 

@@ -73,6 +73,7 @@ class Format(Protocol):
         ...
 
 
+@np.errstate(all="ignore")
 def quick_snr(flux: NDArray[np.float64], error: NDArray[np.float64] | None) -> float:
     """The highest, over rows, of the median over columns of flux / error; arrays (n_cross, n_disp)."""
     if error is None:

@@ -56,7 +56,7 @@ def _contents(file: FitsFile) -> str:
     if flat:
         listed = ", ".join(file.label(index) for index in flat)
         return f"is of no known format. Its images are {listed}; input.mapping in the recipe can say which is what."
-    extracted = [k for k in file.tables() if len(file.hdus[k].columns) > 1 and file.name(k) != "ASDF"]
+    extracted = [k for k in file.tables() if len(file.columns(k)) > 1 and file.name(k) != "ASDF"]
     if extracted:
         listed = ", ".join(file.label(index) for index in extracted)
         return f"holds no 2D spectrum but tables ({listed}): an extracted spectrum is read by read_x1d."

@@ -8,7 +8,6 @@ exposures were hit, and IVAR knows).
 
 from __future__ import annotations
 
-from collections import ChainMap
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from ..errors import ReadError
 from ..frame import Frame
 from ..recipe import Input
 from ._build import Pieces, build
-from ._fits import IDENTITY, FitsFile, card, cards
+from ._fits import IDENTITY, FitsFile, card, cards, plain
 from ._records import Slit, quick_snr
 from ._scan import MAX_PIXELS
 from ._units import parse_unit
@@ -79,20 +78,23 @@ class TableSlit:
 
     def _tables(self, file: FitsFile) -> list[int]:
         return [
-            index
-            for index in file.tables()
-            if set(_NEEDED) <= {str(name).upper() for name in file.hdus[index].columns.names}
+            index for index in file.tables() if set(_NEEDED) <= {column.name.upper() for column in file.columns(index)}
         ]
 
+    @np.errstate(all="ignore")  # a damaged file may hold any bit pattern; what is not finite in the end is masked
     def _pieces(self, file: FitsFile, index: int) -> Pieces:
-        columns = {str(column.name).upper(): column for column in file.hdus[index].columns}
-        rows = file.table(index)
-        if len(rows) != 1:
-            raise ReadError(f"{file.path}: {file.label(index)} must be a table of one row. Got {len(rows)} instead.")
+        columns = {column.name.upper(): column for column in file.columns(index)}
+        rows = card(file.headers[index], "NAXIS2")
+        if rows != 1:
+            raise ReadError(f"{file.path}: {file.label(index)} must be a table of one row. Got {rows} instead.")
 
         def cell(name: str) -> NDArray[Any]:
-            array = np.asarray(rows[columns[name].name][0])
-            return array.astype(array.dtype.newbyteorder("="), copy=False)
+            array = file.cell(index, columns[name].name)
+            if array.dtype.kind not in "iufb":
+                raise ReadError(
+                    f"{file.path}: {name} of {file.label(index)} must hold numbers. Got {array.dtype} instead."
+                )
+            return array
 
         flux = cell("FLUX").astype(float)
         if flux.ndim != 2 or flux.size > MAX_PIXELS:
@@ -111,7 +113,7 @@ class TableSlit:
                 )
             return array
 
-        header = ChainMap(dict(file.headers[index]), dict(file.primary))
+        header = plain(file.headers[index], file.primary)
         pieces = Pieces(f"{file.path}, {file.label(index)}", flux, header)
         pieces.spread, pieces.kind, pieces.spread_name = like("IVAR").astype(float), "inverse_variance", "IVAR"
         masks = [like(name) != 0 for name in ("MASK",) if name in columns and np.shape(cell(name)) == flux.shape]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from ..errors import ReadError
 from ..frame import Frame
 from ..recipe import Input, Mapped
 from ._build import Pieces, Spread, build, is_vertical
-from ._fits import IDENTITY, FitsFile, card, cards
+from ._fits import IDENTITY, FitsFile, card, cards, plain
 from ._gwcs import header_wavelength_unit
 from ._pairs import companions, same_shape, science
 from ._records import Slit, quick_snr
@@ -121,9 +120,7 @@ class _Images:
         return [f"Read as {self.name}: {', '.join(parts)}."]
 
     def _pieces(self, file: FitsFile, layout: Layout) -> Pieces:
-        header: Mapping[str, Any] = file.headers[layout.flux]
-        if layout.flux != 0:
-            header = ChainMap(dict(header), dict(file.primary))
+        header = plain(file.headers[layout.flux], file.primary)
         pieces = Pieces(f"{file.path}, {file.label(layout.flux)}", file.image(layout.flux), header)
         if layout.spread is not None:
             same_shape(file, layout.flux, layout.spread)

@@ -84,6 +84,7 @@ class Jwst:
             )
         return tuple(records)
 
+    @np.errstate(all="ignore")  # a damaged file may hold any bit pattern; what is not finite in the end is masked
     def frame(self, file: FitsFile, index: int, settings: Input) -> Frame:
         """Read the slit of that index."""
         sci = science(file, "SCI")[index]
@@ -243,11 +244,14 @@ class Jwst:
         if str(card(file.primary, "S_BKDSUB", "")).upper() != "COMPLETE":
             return {}, []
         tables = [index for index in file.tables() if file.name(index) == "HDRTAB"]
-        yoffset = offsets_of(file.table(tables[0])) if len(tables) == 1 else None
+        names = [column.name for column in file.columns(tables[0])] if len(tables) == 1 else []
+        yoffset = offsets_of(file.column(tables[0], "YOFFSET")) if "YOFFSET" in names else None
         scale = planned.get("pixel_scale_arcsec")
         if yoffset is None or scale is None:
             return {}, ["Backgrounds were subtracted (S_BKDSUB), but the file does not tell the offsets of the nods."]
-        con = np.asarray(file.hdus[found["CON"]].data) if "CON" in found else None
+        con = file.planes(found["CON"]) if "CON" in found else None
+        if con is not None and (con.dtype.kind not in "iu" or con.ndim not in (2, 3)):
+            con = None
         if con is not None and vertical:
             con = np.swapaxes(con, -1, -2)
         pattern = nod_pattern(yoffset, con, planned.get("planned_cross"), scale, n_cross)

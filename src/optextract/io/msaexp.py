@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,10 @@ from astropy import units as u
 from ..frame import Frame
 from ..recipe import Input
 from ._build import Pieces, build
-from ._fits import FitsFile, card, cards
+from ._fits import FitsFile, card, cards, plain
 from ._pairs import same_shape
 from ._records import Slit, quick_snr
+from ._units import parse_unit
 
 __all__ = ["Msaexp"]
 
@@ -84,7 +84,7 @@ class Msaexp:
             for name in ("SCI", "WHT", "SPEC1D")
         )
         same_shape(file, sci, wht)
-        header = ChainMap(dict(file.headers[sci]), dict(file.primary))
+        header = plain(file.headers[sci], file.primary)
         pieces = Pieces(f"{file.path}, {file.label(sci)}", file.image(sci), header)
         pieces.spread, pieces.kind, pieces.spread_name = file.image(wht), "inverse_variance", "WHT"
         factor = card(header, "TOMUJY")
@@ -95,11 +95,10 @@ class Msaexp:
             text = card(header, "BUNIT")
             if text is not None and str(text) != "uJy":
                 pieces.notes.append(f"BUNIT says {text}, TOMUJY says {factor} uJy a unit; TOMUJY is believed.")
-        rows = file.table(table)
-        names = {name.lower(): name for name in rows.dtype.names}
-        if "wave" in names and len(rows) == pieces.flux.shape[1]:
-            column = file.hdus[table].columns[names["wave"]]
-            unit = u.Unit(column.unit) if column.unit else u.um
-            pieces.wavelength = np.array(rows[names["wave"]], dtype=float) * unit
+        wave = next((column for column in file.columns(table) if column.name.lower() == "wave"), None)
+        values = None if wave is None else file.column(table, wave.name)
+        if wave is not None and values is not None and len(values) == pieces.flux.shape[1]:
+            told = parse_unit(wave.unit)
+            pieces.wavelength = values * (u.um if told is None else told)
             pieces.wavelength_name = "the column wave of SPEC1D"
         return pieces

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..errors import ReadError, bad_value
 from ..frame import META_KEYS, VARIANCE_PARTS, Frame
 from ..recipe import Input, Mapped
 from ._build import Pieces, build
-from ._fits import IDENTITY, card, cards
+from ._fits import IDENTITY, card, cards, plain
 from ._fitswcs import from_wcs
 from ._units import is_flux, jwst_unit
 
@@ -124,7 +123,7 @@ def _believe(pieces: Pieces, unit: u.UnitBase | None, settings: Input) -> None:
     if settings.unit is not None or unit is None or is_flux(unit) or card(header, "PIXAR_SR") is None:
         return
     if card(header, "S_PHOTOM") == "COMPLETE":
-        known = jwst_unit(header, ChainMap({"BUNIT": str(unit)}, dict(header)), settings, pieces.where)
+        known = jwst_unit(header, {**plain(header), "BUNIT": str(unit)}, settings, pieces.where)
         pieces.unit, pieces.claimed = known.unit, unit
         pieces.notes += known.notes
     else:
@@ -188,7 +187,7 @@ def _carried(meta: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: meta[key] for key in META_KEYS if key in meta and key not in ("header", "notes")}
     header = _header(meta)
     known = cards(IDENTITY, {key: value for key, value in header.items() if isinstance(key, str)})
-    kept["header"] = dict(header) if "header" in meta and isinstance(meta["header"], Mapping) else known
+    kept["header"] = plain(header) if isinstance(meta.get("header"), Mapping) else known
     return kept
 
 

@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from ..errors import ReadError, bad_value
-from ._fits import FitsFile, card
+from ._fits import FitsFile, card, plain
 from ._units import parse_unit
 
 __all__ = ["ExtractedSpectrum", "read_x1d"]
@@ -108,23 +108,19 @@ def _from_fits(path: Path) -> list[ExtractedSpectrum]:
         # FITS has no way to write that a value is a plain number but no TUNIT at all; in our own files it means that
         bare = u.dimensionless_unscaled if card(file.primary, "OXVERS") is not None else None
         for index in tables if tables else file.tables():
-            table = file.table(index)
-            if table is None or table.dtype.names is None or file.name(index) in ("OPTEXTRACT", "ASDF", "OXRECIPE"):
+            if file.name(index) in ("OPTEXTRACT", "ASDF", "OXRECIPE"):
                 continue
-            names = {name.lower(): name for name in table.dtype.names}
-            units = {column.name: column.unit for column in table.columns}
-            chosen = _choose(names)
-            if chosen is None or np.ndim(table[chosen[0]]) != 1:
+            units = {column.name: column.unit for column in file.columns(index)}
+            chosen = _choose({name.lower(): name for name in units})
+            if chosen is None:
                 continue
             header = file.headers[index]
             named = card(header, "SRCNAME", card(header, "SLTNAME", file.name(index)))
             columns = [
-                None
-                if name is None
-                else u.Quantity(np.array(table[name], dtype=float), _unit(units[name], name, path, bare))
+                None if name is None else u.Quantity(file.column(index, name), _unit(units[name], name, path, bare))
                 for name in chosen
             ]
-            cards = MappingProxyType({key: card(header, key) for key in dict.fromkeys(header) if key})
+            cards = MappingProxyType(plain(header))
             found.append(_spectrum(columns, chosen, str(named), cards))
     return found
 
@@ -165,7 +161,7 @@ def _choose(names: Mapping[str, str]) -> tuple[str, str, str | None] | None:
 
 
 def _unit(text: Any, name: str | None, path: Path, bare: u.UnitBase | None = None) -> u.UnitBase:
-    unit = parse_unit(str(text)) if text is not None else bare
+    unit = parse_unit(str(text)) if text else bare
     if unit is None:
         raise ReadError(f"{path}: the column {name} has no unit that can be read (TUNIT is {text!r})")
     return unit
