@@ -15,11 +15,10 @@ from optextract.recipe import Recipe
 
 PREVIEW = "rgb(199, 93, 44)"
 
-#: The paths that the panel has drawn in one colour into the n-th viewer, longest first.
-PATHS = """([colour, viewer]) => {
-    const figures = [...document.querySelectorAll('.viewer-container, .bqplot')].filter(f => !f.closest('.tray-plugin'));
-    return [...document.querySelectorAll('.bqplot path')]
-        .filter(p => !p.closest('.tray-plugin') && getComputedStyle(p).stroke === colour && getComputedStyle(p).display !== 'none')
+#: What the panel has drawn in one colour into the viewers, longest path first.
+PATHS = """colour => {
+    const seen = p => getComputedStyle(p).stroke === colour && getComputedStyle(p).display !== 'none';
+    return [...document.querySelectorAll('.bqplot path')].filter(p => !p.closest('.tray-plugin') && seen(p))
         .map(p => p.getAttribute('d') || '').filter(d => d.length > 20).sort((a, b) => b.length - a.length);
 }"""
 
@@ -31,7 +30,7 @@ LAYERS = (
 
 
 def drawn(page: Any, colour: str = PREVIEW) -> list[str]:
-    return page.evaluate(PATHS, [colour, 0])
+    return page.evaluate(PATHS, colour)
 
 
 def open_step(page: Any, key: str) -> Any:
@@ -105,9 +104,7 @@ def test_the_whole_job(serve: Callable[..., Any], open_page: Any, layout: str, s
     kernel.locator(".oe-profile-kind .v-select__slot").click()
     page.locator(".oe-profile-kind .v-list-item", has_text="moffat").click()
     wait_summary(page, "kernel", "moffat")
-    page.wait_for_function(
-        f"([arguments_, old]) => ({PATHS})(arguments_)[0] !== old", arg=[[PREVIEW, 0], after_region[0]]
-    )
+    page.wait_for_function(f"([colour, old]) => ({PATHS})(colour)[0] !== old", arg=[PREVIEW, after_region[0]])
 
     # Extract: a new layer and a line in the table of results
     layers = page.evaluate(LAYERS)
@@ -122,7 +119,7 @@ def test_the_whole_job(serve: Callable[..., Any], open_page: Any, layout: str, s
     extract.locator("button", has_text="Save").click()
     extract.locator("input[type=text]").nth(1).fill(str(recipe_path))
     extract.locator("button", has_text="Export").click()
-    page.wait_for_function("() => document.body.innerText.includes('recipe written to')")
+    page.wait_for_selector(".oe-done:has-text('recipe written to')")
     recipe = Recipe.load(recipe_path)
     assert recipe.profile.kind == "moffat"
     assert recipe.region.cross is not None
@@ -184,7 +181,7 @@ def test_errors_are_shown_where_they_belong(serve: Callable[..., Any], open_page
 def test_the_server_ends_with_its_last_page(browser: Any, sample: Path) -> None:
     from .conftest import Server
 
-    server = Server(str(sample))
+    server = Server(str(sample), grace=8)
     try:
         page = browser.new_page()
         page.goto(server.url)

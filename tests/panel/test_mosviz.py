@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optextract as ox
 import pytest
+
+import optextract as ox
 from optextract import io
 from optextract.simulate import make_scene, write_s2d
 

@@ -157,7 +157,7 @@ def test_every_axis_has_a_unit_and_every_figure_a_caption(gallery: Gallery, extr
     gallery.update(
         step, *extracted, {"matched boxcar": (extracted[1].boxcar.flux[0], extracted[1].boxcar.uncertainty[0])}
     )
-    units = ("(pixel)", "(um)", "Jy)", "(\u03bcm)", "MJy/sr", "Pull", "a pixel", "gain", "Optimal / other")
+    units = ("(pixel)", "(um)", "Jy)", "(\u00b5m)", "MJy/sr", "Pull", "a pixel", "gain", "Optimal / other")
     for name in Gallery.STEPS[step]:
         chart = gallery.charts[name]
         for part in (chart["main"], chart["side"]) if isinstance(chart, dict) else (chart,):

@@ -213,14 +213,16 @@ class Actions(Part):
         try:
             action()
         except TROUBLE as error:
-            self.err_msg = str(error)
-            self._app.hub.broadcast(
-                SnackbarMessage(f"Optimal Extraction: {error}", color="error", sender=self, traceback=error)
-            )
+            self.err_msg, self.done_msg = str(error), ""
+            self._tell(str(error), "error", traceback=error)
         else:
-            self.err_msg = ""
+            self.err_msg, self.done_msg = "", done
             if done:
-                self._app.hub.broadcast(SnackbarMessage(f"Optimal Extraction: {done}", color="success", sender=self))
+                self._tell(done, "success")
+
+    def _tell(self, text: str, colour: str, **kwargs: Any) -> None:
+        """Say something in the host's message bar, or in its history where it does not show such messages."""
+        self._app.hub.broadcast(SnackbarMessage(f"Optimal Extraction: {text}", color=colour, sender=self, **kwargs))
 
     def vue_extract(self, _: Any = None) -> None:
         """Extract and add the result."""

@@ -114,6 +114,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
     slow = synced(Bool(False))
     progress = synced(Float(0))
     err_msg = synced(Unicode(""))
+    done_msg = synced(Unicode(""))
     recipe_path = synced(Unicode("recipe.yaml"))
     save_path = synced(Unicode(""))
     x1d_path = synced(Unicode(""))
@@ -315,6 +316,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
             self._show_form()
             return
         start, self._stale, self.err_msg = time.perf_counter(), False, ""
+        self.done_msg = ""
         try:
             if self.dataset_selected:
                 self._compute()

@@ -21,7 +21,7 @@ __all__ = ["LAYOUTS", "main", "make_app", "sample"]
 #: The generalised app, and the older app that is going to be removed from Jdaviz 5.2.
 LAYOUTS = ("jdaviz", "specviz2d")
 #: The server ends when the last page has been closed for this long; a page that is loaded again comes back sooner.
-GRACE_SECONDS = 15.0
+GRACE_SECONDS = float(os.environ.get("OPTEXTRACT_APP_GRACE", "15"))
 
 _log = logging.getLogger(__name__)
 _wanted: dict[str, Any] = {"files": (), "layout": LAYOUTS[0]}
