@@ -113,7 +113,7 @@ def _wavelengths(
     column = np.arange(len(values))
     low, high = template.wavelength[0], template.wavelength[-1]
     beyond = int(((values < low) | (values > high))[seen].sum())
-    said = ()
+    said: tuple[str, ...] = ()
     if beyond:
         said = (f"The template covers {low:.3g} to {high:.3g} um: {beyond} columns beyond take its nearest end.",)
     return np.interp(column, column[seen], values[seen]), said
@@ -135,7 +135,7 @@ def _place_image(image: FloatArray, window: Window) -> Placed:
     # a Gaussian's FWHM is 0.939 of its area over its peak
     native = max(0.939 * float(np.median(total[seen] / light[seen].max(axis=1))), 0.5)
     typical = float(np.median(image.sum(axis=0)[image.sum(axis=0) > 0.05]))
-    said = ()
+    said: tuple[str, ...] = ()
     if abs(typical - 1) > 0.02:
         said = (f"The profile image sums to {typical:.3f} a column, not to 1: the flux is as much smaller or larger.",)
     return Placed(ImageShape(part, centre), native, False, centre, said)

@@ -177,7 +177,7 @@ def compare_interpolation(template: Template, pixel: float = 1.0) -> Mapping[str
     truth = effective(template.cumulative[left])
     found = {}
     for how in ("linear", "cubic"):
-        guess = effective(thinned.weights(template.wavelength[left], how) @ thinned.cumulative)  # type: ignore[arg-type]
+        guess = effective(thinned.weights(template.wavelength[left], how) @ thinned.cumulative)
         found[how] = float(np.sqrt((((guess - truth) / truth.max(axis=1)[:, None]) ** 2).mean()))
     return MappingProxyType(found)
 

@@ -172,7 +172,7 @@ class Template:
         n = len(np.atleast_1d(wavelength))
         place = np.broadcast_to(np.asarray(centre, float), (n,))
         width = np.full(n, shape.native if fwhm is None else float(fwhm))
-        return shape.at(np.arange(n)).integrate(n_cross, place, width).T
+        return shape.at(np.arange(n, dtype=float)).integrate(n_cross, place, width).T
 
 
 def _equivalent_fwhm(curves: Curves, weights: FloatArray) -> float:
@@ -182,7 +182,7 @@ def _equivalent_fwhm(curves: Curves, weights: FloatArray) -> float:
     low, middle, high = np.interp([0.25, 0.5, 0.75], np.maximum.accumulate(grid.cumulative[0]), node)
     rough = max(1.75 * float(high - low), 0.3)
     offset = np.linspace(-4, 4, 161) * max(rough, 0.5)
-    value, _, _ = grid.evaluate(np.stack([offset + middle - 0.5, offset + middle + 0.5]).reshape(1, -1))
+    value = grid.evaluate(np.stack([offset + middle - 0.5, offset + middle + 0.5]).reshape(1, -1))
     curve = value[0, len(offset) :] - value[0, : len(offset)]
 
     def misfit(log_fwhm: float) -> float:

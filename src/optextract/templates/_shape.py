@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, special
+from scipy import fft, sparse, special
 
 from ..profiles import Shape
 
@@ -41,17 +41,22 @@ class _Grid:
         node = np.minimum(s.astype(np.intp), n - 2)
         return s - node, node + (np.arange(len(y)) * n)[:, None]
 
-    def evaluate(self, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """C, p and the slope of p at y, shape (n_column, m): cubic Hermite pieces; 0 and 1 beyond the grid."""
+    def evaluate(self, y: FloatArray) -> FloatArray:
+        """C at y, shape (n_column, m): cubic Hermite pieces; 0 and 1 beyond the grid."""
         t, at = self._place(y)
         low, high = self.cumulative.ravel()[at], self.cumulative.ravel()[at + 1]
         a, b = self.density.ravel()[at] * self.step, self.density.ravel()[at + 1] * self.step
         rise = high - low
-        second, third = 3 * rise - 2 * a - b, a + b - 2 * rise
-        value = low + t * (a + t * (second + t * third))
-        density = (a + t * (2 * second + t * 3 * third)) / self.step
-        slope = self.slope.ravel()[at] * (1 - t) + self.slope.ravel()[at + 1] * t
-        return value, density, slope
+        return low + t * (a + t * (3 * rise - 2 * a - b + t * (a + b - 2 * rise)))
+
+    def derivatives(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Density and its slope at y, shape (n_column, m): cubic Hermite pieces, and lines for the slope."""
+        t, at = self._place(y)
+        low, high = self.density.ravel()[at], self.density.ravel()[at + 1]
+        first, last = self.slope.ravel()[at], self.slope.ravel()[at + 1]
+        a, b, rise = first * self.step, last * self.step, high - low
+        density = low + t * (a + t * (3 * rise - 2 * a - b + t * (a + b - 2 * rise)))
+        return density, first * (1 - t) + last * t
 
 
 class Curves:
@@ -111,7 +116,9 @@ class _Bound(Shape):
     name = "template"
 
     def __init__(self, curves: Curves, weights: FloatArray, native: float, broaden: bool) -> None:
-        self._curves, self._weights, self._native, self._broaden = curves, weights, native, broaden
+        self._curves, self._native, self._broaden = curves, native, broaden
+        # linear interpolation takes two planes a column
+        self._weights = sparse.csr_array(weights) if np.count_nonzero(weights) < 0.3 * weights.size else weights
         self._last: tuple[FloatArray, _Grid] | None = None
 
     def at(self, column: FloatArray) -> Shape:
@@ -126,17 +133,17 @@ class _Bound(Shape):
             return self._last[1]
         if np.ptp(variance) <= 1e-12 * (1.0 + variance[0]):
             planes = self._curves.grid(self._curves.spectrum, variance[:1])
-            values = (self._weights @ v for v in (planes.cumulative, planes.density, planes.slope))
+            values = (np.asarray(self._weights @ v) for v in (planes.cumulative, planes.density, planes.slope))
             grid = _Grid(planes.start, planes.step, *values)
         else:
-            grid = self._curves.grid(self._weights @ self._curves.spectrum, variance)
+            grid = self._curves.grid(np.asarray(self._weights @ self._curves.spectrum), variance)
         self._last = (variance, grid)
         return grid
 
     def integrate(self, n_cross: int, centre: FloatArray, fwhm: FloatArray) -> FloatArray:
         """Fraction of the flux in each pixel, shape (n_column, n_cross)."""
         edges = np.arange(n_cross + 1) - 0.5
-        value, _, _ = self._grid(np.asarray(fwhm, float)).evaluate(edges - np.asarray(centre)[:, None])
+        value = self._grid(np.asarray(fwhm, float)).evaluate(edges - np.asarray(centre)[:, None])
         return np.diff(value, axis=1)
 
     def derivatives(
@@ -144,7 +151,8 @@ class _Bound(Shape):
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Profile and its derivatives with respect to centre and log FWHM, each of shape (n_column, n_cross)."""
         edges = np.arange(n_cross + 1) - 0.5
-        value, density, slope = self._grid(np.asarray(fwhm, float)).evaluate(edges - centre[:, None])
+        grid, place = self._grid(np.asarray(fwhm, float)), edges - np.asarray(centre)[:, None]
+        value, (density, slope) = grid.evaluate(place), grid.derivatives(place)
         # dC / d sigma^2 = p' / 2 (the heat equation), and sigma^2 changes by 2 fwhm^2 / (8 ln 2) per log FWHM
         rate = (fwhm / _FWHM_SIGMA)[:, None] ** 2 * (1.0 if self._broaden else 0.0)
         return np.diff(value, axis=1), -np.diff(density, axis=1), rate * np.diff(slope, axis=1)
@@ -155,7 +163,7 @@ class _Bound(Shape):
         out = np.empty(lower.shape)
         for index in np.ndindex(lower.shape[:-1]):
             edges = np.stack([lower[index], upper[index]], axis=1) - centre[index][:, None]
-            value, _, _ = self._grid(fwhm[index]).evaluate(edges)
+            value = self._grid(fwhm[index]).evaluate(edges)
             out[index] = value[:, 1] - value[:, 0]
         return out
 
@@ -201,12 +209,12 @@ class TemplateShape(Shape):
     def cdf(self, u: FloatArray) -> FloatArray:
         """Fraction of the flux below `u`, for the mean column, not broadened."""
         u = np.asarray(u, float)
-        return self._middle().evaluate(u.reshape(1, -1) * self.native)[0].reshape(u.shape)
+        return self._middle().evaluate(u.reshape(1, -1) * self.native).reshape(u.shape)
 
     def pdf(self, u: FloatArray) -> FloatArray:
         """Density at `u`, for the mean column, not broadened."""
         u = np.asarray(u, float)
-        return self._middle().evaluate(u.reshape(1, -1) * self.native)[1].reshape(u.shape) * self.native
+        return self._middle().derivatives(u.reshape(1, -1) * self.native)[0].reshape(u.shape) * self.native
 
 
 class ImageShape(Shape):
