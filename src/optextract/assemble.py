@@ -127,7 +127,7 @@ def make_flags(
     """Flags per column and source (n_disp, n_source), and where no flux can be given."""
     n_source = len(layers.centre)
     flags = np.zeros(final.good_fraction.shape, dtype=np.uint32)
-    seen = (layers.kept > 0).any(axis=1)
+    seen = np.any(layers.kept > 0, axis=1)
     flags[~seen] |= np.uint32(Flag.NO_DATA)
     lost = ~(final.good_fraction >= least) | ~np.isfinite(np.einsum("xtt->xt", final.solution.covariance)[:, :n_source])
     flags[lost & seen[:, None]] |= np.uint32(Flag.LOW_PROFILE)

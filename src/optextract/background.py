@@ -85,7 +85,7 @@ class BackgroundFit:
             return np.zeros((n_disp, n_term, n_term))
         if self.dispersion_basis is None:
             return sensitivity @ self.covariance @ sensitivity.transpose(0, 2, 1)
-        n_disp, n_term, n_background = sensitivity.shape
+        n_disp, n_term, _ = sensitivity.shape
         full = (sensitivity[:, :, :, None] * self.dispersion_basis[:, None, None, :]).reshape(n_disp, n_term, -1)
         return (full @ self.covariance) @ full.transpose(0, 2, 1)
 
@@ -121,7 +121,7 @@ def _gaps(weight: FloatArray) -> list[int]:
     empty = ~(weight > 0).any(axis=1)
     if not empty.any():
         return []
-    n_disp = len(empty)
+    n_disp = len(weight)
     change = np.flatnonzero(np.diff(np.concatenate([[0], empty.astype(int), [0]])))
     starts, ends = change[::2], change[1::2]
     least = max(4, int(_GAP * n_disp))
@@ -173,8 +173,8 @@ def fit_background(
 ) -> BackgroundFit:
     """Fit the background beneath the sources.
 
-    Where enough pixels are free of sources, they alone decide: next to a bright source, a profile that is not quite right
-    would otherwise pass for background. The sources' wings in them are subtracted.
+    Where enough pixels are free of sources, they alone decide: next to a bright source, a profile that is not quite
+    right would otherwise pass for background. The sources' wings in them are subtracted.
 
     Parameters
     ----------
@@ -254,7 +254,11 @@ def _fit_once(
         return smooth
     common = _common_mode(data, weight, smooth, sides)
     if common.get("significance", 0.0) >= 6.0:
-        test = {**smooth.test, **common, "choice": "per column: the rows on both sides vary together"}
+        test: dict[str, float | str] = {
+            **smooth.test,
+            **common,
+            "choice": "per column: the rows on both sides vary together",
+        }
         return _per_column(data, weight, profiles, max(smooth.degree, 0), test)
     return replace(smooth, test={**smooth.test, **common})
 
@@ -297,7 +301,7 @@ def _choose_smooth(
                 criterion = information_criterion(-drop, n_free, n_effective, noise)
                 if best is None or criterion < best[0]:
                     best = (criterion, degree, order, steps)
-    assert best is not None  # noqa: S101  (the loops run at least once)
+    assert best is not None  # the loops run at least once
     _, degree, order, steps = best
     test: dict[str, float | str] = {"slow_noise": noise, "bic_gain": -best[0]}
     if degree < 0:
@@ -367,7 +371,7 @@ def _common_mode(
     weight: FloatArray,
     smooth: BackgroundFit,
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-) -> dict[str, float | str]:
+) -> dict[str, float]:
     """Whether source-free rows below and above vary together from column to column after a smooth background."""
     means = []
     for side in sides:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,10 +71,15 @@ def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) 
     path = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(centre)) / most[1:])])
     inner = [
         np.searchsorted(path[a:b], np.linspace(path[a], path[b - 1], int(np.ceil(path[b - 1] - path[a])) + 1)[1:-1]) + a
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
         if path[b - 1] - path[a] > 1.0
     ]
     return np.unique(np.concatenate([edges, *inner]).astype(np.intp)) if inner else edges
+
+
+def _middle(edges: NDArray[np.intp]) -> FloatArray:
+    """Middle column of each bin."""
+    return np.asarray(0.5 * (edges[:-1] + edges[1:] - 1), dtype=float)
 
 
 def mean_bins(
@@ -107,7 +113,7 @@ def mean_bins(
         # the error of the good pixels' mean: a bin of which half is filled must not look better than its good half
         inverse = np.where(count > 0, count**2 / spread, 0.0)
     mean = np.add.reduceat(filled, start, axis=0) / size
-    column = 0.5 * (edges[:-1] + edges[1:] - 1)
+    column = _middle(edges)
     if flux is not None:
         # a floor keeps the mean inside the bin where the flux is all noise
         share = np.maximum(flux, 0.0) + 0.1 * np.abs(flux).mean() + 1e-300
@@ -131,8 +137,9 @@ def median_bins(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp]) -
             np.take_along_axis(ordered, low[:, None], 1)[:, 0] + np.take_along_axis(ordered, high[:, None], 1)[:, 0]
         )
         out[which] = np.where(count > 0, middle, 0.0)
-        # the mean variance, not the mean weight: where the variance follows its pixel's own noise, low pixels weigh more
+        # the mean variance, not the mean weight: where the variance follows its pixel's own noise, low pixels would
+        # weigh more
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = np.where(good[index], 1.0 / weight[index], 0.0).sum(axis=1)
             inverse[which] = np.where(count > 0, count**2 / spread, 0.0) * np.where(count > 2, 2 / np.pi, 1.0)
-    return Binned(out, inverse, 0.5 * (edges[:-1] + edges[1:] - 1), edges)
+    return Binned(out, inverse, _middle(edges), edges)

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bins import Binned
-from .locate import index_family
 from .noise import robust_rms
-from .profiles import moffat_between
+from .profiles import MOFFAT_INDICES, moffat_between
 from .recipe import Recipe
 from .solve import solve_columns
 from .trace import Fit, Geometry, Problem, evaluate, fit_geometry, information_criterion, terms_of
@@ -108,7 +107,8 @@ def choose_geometry(
     from_data : bool
         Whether the data carry the shape.
     noise : float, optional
-        Empirical factor on the errors of many columns together, where it is known; the bins' own is used if it is larger.
+        Empirical factor on the errors of many columns together, where it is known; the bins' own is used if it is
+        larger.
     """
     top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data, problem.max_degree)
     # a first fit with what the start has keeps the largest one from wandering off
@@ -178,7 +178,7 @@ def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
 
 
 def _consistent(binned: Binned, fit: Fit) -> Binned:
-    """Weights lowered (Cauchy) in bins whose own shift or width is far from the fit, in units of what bins scatter by."""
+    """Weights lowered (Cauchy) in bins whose own shift or width is far from the fit, in units of the bins' scatter."""
     factor = np.ones(len(binned.column))
     for value, error in ((fit.local[:, 0], fit.local[:, 1]), (fit.local[:, 2], fit.local[:, 3])):
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -259,14 +259,14 @@ def _promise(binned: Binned, choice: Choice) -> float:
 
 def _try_moffat(binned: Binned, choice: Choice, n_data: float) -> Choice:
     """Take the Moffat where its index pays for itself."""
-    family = index_family("moffat")
-    assert family is not None  # noqa: S101
     if _promise(binned, choice) < _SHAPE_EVIDENCE:
         return choice
-    problem = replace(choice.problem, shape=moffat_between(4.0), index_shape=family[0], index_bounds=family[1])
+    problem = replace(
+        choice.problem, shape=moffat_between(4.0), index_shape=moffat_between, index_bounds=MOFFAT_INDICES
+    )
     fit = fit_geometry(binned, choice.fit.geometry, problem)
     noise = max(choice.noise, _noise(fit))
     gain = (choice.fit.chi2 - fit.chi2) / noise**2 - np.log(max(n_data, 2.0))
-    if gain > _SHAPE_EVIDENCE and fit.shape.index is not None and fit.shape.index < family[1][1] - 0.5:
+    if gain > _SHAPE_EVIDENCE and fit.shape.index is not None and fit.shape.index < MOFFAT_INDICES[1] - 0.5:
         return Choice(fit, problem, noise, "moffat", binned.column)
     return choice

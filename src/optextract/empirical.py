@@ -1,8 +1,9 @@
 """Correction of the profile from the data: one curve of the offset from the trace, the same in all columns.
 
-A Gaussian on data with wings costs 2 to 7 % of the flux. The correction alternates with the fluxes: residuals over flux,
-as a function of ``u = (y - centre) / FWHM``, are fitted by hat functions with a prior about zero, so that its complexity
-follows the S/N and shrinks to the model; taken from a faint source without that prior, a profile biases it by +20 %.
+A Gaussian on data with wings costs 2 to 7 % of the flux. The correction alternates with the fluxes: residuals over
+flux, as a function of ``u = (y - centre) / FWHM``, are fitted by hat functions with a prior about zero, so that its
+complexity follows the S/N and shrinks to the model; taken from a faint source without that prior, a profile biases it
+by +20 %.
 """
 
 from __future__ import annotations
@@ -19,10 +20,8 @@ __all__ = ["Correction", "correct_profile"]
 FloatArray = NDArray[np.float64]
 
 _REACH = 2.6  # FWHM from the trace: beyond, wings and background cannot be told apart
-_PRIOR_RELATIVE, _PRIOR_FLOOR = (
-    0.15,
-    0.003,
-)  # 1 sigma of the correction: of the profile, and of the total flux per pixel
+# 1 sigma of the correction: of the profile, and of the total flux per pixel
+_PRIOR_RELATIVE, _PRIOR_FLOOR = 0.15, 0.003
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +81,7 @@ def correct_profile(
     -------
     Correction
     """
-    knots = np.arange(-round(_REACH / step), round(_REACH / step) + 1) * step
+    knots: FloatArray = np.arange(-round(_REACH / step), round(_REACH / step) + 1, dtype=float) * step
     row = np.arange(data.shape[1])
     offsets = (row - centres[:, :, None]) / fwhm[:, :, None]
     typical = _typical(profiles[:, 0], offsets[0], knots)
@@ -96,9 +95,8 @@ def correct_profile(
         change = np.linalg.solve(matrix / noise**2 + np.diag(1 / prior), vector / noise**2 - height / prior)
         gain += float(vector @ change - 0.5 * change @ matrix @ change) * 2 / noise**2
         height = height + change
-        height = (
-            height - height @ typical / (typical @ typical) * typical
-        )  # what is proportional to the profile is flux
+        # what is proportional to the profile is flux
+        height = height - height @ typical / (typical @ typical) * typical
         corrected = _apply(profiles, offsets, height, knots)
     # a noise correction gains about one unit of chi2 per term; ask for a clear excess
     significant = gain > len(knots) + 5.0 * np.sqrt(2.0 * len(knots))

@@ -1,8 +1,8 @@
 """Where the sources are: signed detection on coadded columns, before any fit.
 
-Each coarse bin of columns is filtered with profiles of several widths; the S/N along a row (or along a curved path, where
-the frame is not rectified) is what a source must have. Negative traces have negative S/N and are never picked; edges and
-rows without neighbours are refused.
+Each coarse bin of columns is filtered with profiles of several widths; the S/N along a row (or along a curved path,
+where the frame is not rectified) is what a source must have. Negative traces have negative S/N and are never picked;
+edges and rows without neighbours are refused.
 """
 
 from __future__ import annotations
@@ -102,15 +102,15 @@ def detect(
         total = np.where(usable, score, -np.inf)
         if not np.isfinite(total).any():
             continue
-        row = _choose(total, planned, planned_sigma, _twins(score, nods))
-        if best is None or total[row] > best[0]:
-            best = (float(total[row]), fwhm, snr, row)
+        place = _choose(total, planned, planned_sigma, _twins(score, nods))
+        if best is None or total[place] > best[0]:
+            best = (float(total[place]), fwhm, snr, place)
     if best is None:
         middle = (data.shape[1] - 1) / 2 if planned is None else planned
         flat = np.full(len(binned.column), float(middle))
         return Detection(flat, binned.column, _WIDTHS[1], 0.0, np.zeros(len(flat)), binned.edges, False)
-    snr_total, fwhm, snr, row_found = best
-    path = np.full(len(binned.column), row_found)
+    snr_total, fwhm, snr, place = best
+    path = np.full(len(binned.column), place)
     curved = False
     if may_curve and len(path) >= 8 and not lines:
         bent = _bent(binned, level, snr_total)

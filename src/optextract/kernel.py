@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .bins import Binned, median_bins
 from .errors import RecipeError, bad_value
 from .finder import Detection
-from .profiles import MIN_MOFFAT_INDEX, Gaussian, Shape, Voigt, moffat_between
+from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, moffat_between
 from .recipe import Kernel
 from .results import Candidate
 from .solve import solve_columns
@@ -64,7 +64,7 @@ class Slice:
 @lru_cache(maxsize=64)
 def _legendre(n: int, degree: int) -> FloatArray:
     x = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
-    basis = np.ascontiguousarray(legvander(x, degree).T)
+    basis = np.ascontiguousarray(legvander(x, degree).T, dtype=float)
     basis.flags.writeable = False
     return basis
 
@@ -229,7 +229,7 @@ def _place(
     near = near[(near >= low) & (near <= high)]
     if not len(near):
         near = np.array([np.clip(first, low, high)])
-    best = (np.inf, (float(near[0]),), fwhm)
+    best: tuple[float, tuple[float, ...], float] = (np.inf, (float(near[0]),), fwhm)
     everywhere = np.arange(low, high + 0.01, 0.25)
     if number == 1:
         where, wide = (grid.ravel() for grid in np.meshgrid(near, widths))
@@ -341,8 +341,8 @@ def another_source(
 ) -> tuple[tuple[float, ...], float, float] | None:
     """Positions and FWHM with one source more, and the evidence for it: the drop of chi2 over the slice's scatter.
 
-    The new source must lie one FWHM (and 1.2 pixels) or more from the others and hold a tenth of the first one's flux. None where the slice
-    has too few rows, or no such place.
+    The new source must lie one FWHM (and 1.2 pixels) or more from the others and hold a tenth of the brightest one's
+    flux. None where the slice has too few rows, or no such place.
     """
     good = np.flatnonzero(cut.binned.weight[0] > 0)
     number = len(positions)
@@ -401,9 +401,7 @@ def compare_profiles(
         ("gaussian", replace(problem, shape=Gaussian(), index_shape=None)),
         (
             "moffat",
-            replace(
-                problem, shape=moffat_between(3.0), index_shape=moffat_between, index_bounds=(MIN_MOFFAT_INDEX, 12.0)
-            ),
+            replace(problem, shape=moffat_between(3.0), index_shape=moffat_between, index_bounds=MOFFAT_INDICES),
         ),
         ("voigt", replace(problem, shape=_voigt(0.3), index_shape=_voigt, index_bounds=(0.0, 1.0))),
     ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.polynomial.legendre import legfit
@@ -13,13 +13,13 @@ from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
 from .kernel import Slice, another_source, choose_columns, coadd, cross_basis, find_negatives, place_sources
-from .profiles import MIN_MOFFAT_INDEX, Gaussian, Shape, Voigt, make_shape, moffat_between
+from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import FileRef, Recipe
 from .templates import Placed, place_template
 from .trace import Geometry, Problem
 from .window import Window
 
-__all__ = ["Start", "given_trace", "index_family", "locate", "second_source"]
+__all__ = ["Start", "given_trace", "locate", "second_source"]
 
 FloatArray = NDArray[np.float64]
 
@@ -60,10 +60,10 @@ class Start:
     warnings: tuple[str, ...]
 
 
-def index_family(kind: str) -> tuple[Any, tuple[float, float]] | None:
+def _index_family(kind: str) -> tuple[Callable[[float], Shape], tuple[float, float]] | None:
     """From an index to a shape, and the index' limits, for kinds that have one."""
     if kind == "moffat":
-        return moffat_between, (MIN_MOFFAT_INDEX, 12.0)
+        return moffat_between, MOFFAT_INDICES
     if kind == "voigt":
         return _voigt, (0.0, 1.0)
     return None
@@ -200,11 +200,11 @@ def _template_width(
     placed: Placed, recipe: Recipe, bounds: tuple[float, float], width: float, from_data: bool
 ) -> tuple[tuple[float, float], float]:
     """Bounds and start of the FWHM: a template is broadened, never sharpened."""
-    low, high = max(placed.native, bounds[0]), max(bounds[1], 1.5 * placed.native)
+    low, high = placed.native, max(bounds[1], 1.5 * placed.native)
     if not placed.broaden:
         return (low, high), placed.native
     if recipe.profile.fwhm.bounds is not None:
-        high = recipe.profile.fwhm.bounds[1]
+        low, high = max(low, recipe.profile.fwhm.bounds[0]), recipe.profile.fwhm.bounds[1]
     if not from_data and recipe.profile.fwhm.value is None:
         width = placed.native
     return (low, high), float(np.clip(width, low, high))
@@ -373,12 +373,13 @@ def _problem(
     sources, profile = recipe.sources, recipe.profile
     shape: Shape = Gaussian()
     index_shape = None
-    index_bounds = (MIN_MOFFAT_INDEX, 12.0)
+    index_bounds = MOFFAT_INDICES
     if profile.kind in ("moffat", "voigt", "model"):
         shape = make_shape(profile.kind, profile.index.value, profile.model)
-        family = index_family(profile.kind)
-        if family is not None:
-            shape = family[0](shape.index if profile.index.value is None else profile.index.value)
+        family = _index_family(profile.kind)
+        index = shape.index if profile.index.value is None else profile.index.value
+        if family is not None and index is not None:
+            shape = family[0](index)
             if not profile.index.fixed and from_data:
                 index_shape = family[0]
             index_bounds = family[1] if profile.index.bounds is None else profile.index.bounds

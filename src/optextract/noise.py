@@ -45,7 +45,7 @@ class Variance:
     warnings: tuple[str, ...] = ()
 
 
-def choose_variance(frame: Frame, noise: Noise, flux: FloatArray | None = None) -> Variance:
+def choose_variance(frame: Frame, noise: Noise) -> Variance:
     """Return the variance that the recipe asks for.
 
     Automatic: the frame's variance; else the sum of its parts; else gain and read noise where both are known; else the
@@ -57,8 +57,6 @@ def choose_variance(frame: Frame, noise: Noise, flux: FloatArray | None = None) 
         The frame.
     noise : Noise
         The recipe's section.
-    flux : ndarray, optional
-        Pixel values to use for a variance from gain and read noise, shape (n_cross, n_disp); the frame's if absent.
 
     Returns
     -------
@@ -69,10 +67,10 @@ def choose_variance(frame: Frame, noise: Noise, flux: FloatArray | None = None) 
     FrameError
         If the frame has no variance and none can be made, or lacks what the recipe asks for.
     """
-    kind = noise.variance
-    gain = noise.gain if noise.gain is not None else frame.meta.get("gain")
-    read_noise = noise.read_noise if noise.read_noise is not None else frame.meta.get("read_noise")
-    weight = frame.meta.get("weight")
+    kind: str = noise.variance
+    gain: Any = noise.gain if noise.gain is not None else frame.meta.get("gain")
+    read_noise: Any = noise.read_noise if noise.read_noise is not None else frame.meta.get("read_noise")
+    weight: Any = frame.meta.get("weight")
     available = {
         "variance": frame.variance is not None,
         "parts": len(frame.variance_parts) > 0,
@@ -87,20 +85,19 @@ def choose_variance(frame: Frame, noise: Noise, flux: FloatArray | None = None) 
                 "noise.variance: 'gain' (with noise.gain and noise.read_noise), 'weight' (a frame with a weight image) "
                 "or 'empirical' (from the scatter of the data)."
             )
-        kind = found[0]  # type: ignore[assignment]
+        kind = found[0]
     elif kind != "empirical" and not available[kind]:
         have = [name for name, there in available.items() if there]
         raise bad_value("noise.variance", "Recipe", f"one that the frame has ({have} or 'empirical')", kind, FrameError)
     parts = dict(frame.variance_parts)
-    if kind == "variance":
+    if kind == "variance" and frame.variance is not None:
         words = str(frame.meta.get("variance_source", "the frame's variance"))
-        return Variance(frame.variance, parts, kind, words)  # type: ignore[arg-type]
+        return Variance(frame.variance, parts, kind, words)
     if kind == "parts":
         return Variance(np.sum(list(parts.values()), axis=0), parts, kind, "the sum of " + ", ".join(parts))
     if kind == "gain":
-        counts = frame.flux if flux is None else flux
         rnoise = np.full(frame.shape, (read_noise / gain) ** 2)
-        poisson = np.clip(np.nan_to_num(counts), 0, None) / gain
+        poisson = np.clip(np.nan_to_num(frame.flux), 0, None) / gain
         made = {"poisson": poisson, "rnoise": rnoise}
         return Variance(poisson + rnoise, made, kind, f"gain {gain:g} and read noise {read_noise:g}")
     if kind == "weight":
@@ -128,7 +125,10 @@ def _empirical(frame: Frame) -> Variance:
     sigma = _MAD * np.nanmedian(steps[usable], axis=1) / np.sqrt(2)
     total[usable] = sigma[:, None] ** 2
     total[~usable] = np.median(sigma) ** 2
-    warning = "The variance is empirical (scatter of neighbouring columns, one value per row): photon noise of lines is not in it."
+    warning = (
+        "The variance is empirical (scatter of neighbouring columns, one value per row): photon noise of lines is not "
+        "in it."
+    )
     return Variance(total, {}, "empirical", "scatter of neighbouring columns", (warning,))
 
 
@@ -238,7 +238,7 @@ def pulls(
     if pull.size < 100:
         return result
     result["pixel"] = robust_rms(pull)
-    flux, inverse = _blank_spectra(residual, weight, profile, clear.all(axis=0))
+    flux, inverse = _blank_spectra(residual, weight, profile, np.all(clear, axis=0))
     if not flux:
         return result
     result["profile"] = robust_rms(np.concatenate([f * np.sqrt(i) for f, i in zip(flux, inverse, strict=True)]))

@@ -21,12 +21,25 @@ from .errors import RecipeError, bad_value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MIN_MOFFAT_INDEX", "Gaussian", "Moffat", "Shape", "Tabulated", "Voigt", "from_model", "make_shape"]
+__all__ = [
+    "MIN_MOFFAT_INDEX",
+    "MOFFAT_INDICES",
+    "Gaussian",
+    "Moffat",
+    "Shape",
+    "Tabulated",
+    "Voigt",
+    "from_model",
+    "make_shape",
+    "moffat_between",
+]
 
 FloatArray = NDArray[np.float64]
 
 #: Below this index a Moffat's wings hold so much flux that no fit window contains them.
 MIN_MOFFAT_INDEX = 1.5
+#: Limits of a fitted Moffat index; close to the upper one, the automatic choice stays with the Gaussian.
+MOFFAT_INDICES = (MIN_MOFFAT_INDEX, 12.0)
 
 _FWHM_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
@@ -51,7 +64,7 @@ class Shape:
         """Density at `u`, per unit of FWHM."""
         raise NotImplementedError
 
-    def at(self, column: FloatArray) -> Shape:  # noqa: ARG002
+    def at(self, column: FloatArray) -> Shape:
         """The shape at given columns of the fitted window, where it changes along dispersion; here it does not."""
         return self
 

@@ -47,10 +47,12 @@ def figures(
     Returns
     -------
     mapping
-        ``chi2`` (reduced, region), ``pull`` (source-free pulls by kind), ``snr_total``, ``snr_median``, ``gain`` (S/N over
-        the matched boxcar's), ``efficiency`` (Cramer-Rao bound over error), ``trace_rms``, ``optimal_over_boxcar`` (ratio
-        and error), ``profile_fraction``, ``rejected``, ``restored``, ``rejection_effect``, ``background``, ``nods``,
-        ``variance``, ``noise`` (in words) and ``warnings`` (tuple of sentences).
+        ``chi2`` (reduced, region), ``pull`` (source-free pulls by kind), ``noise_scale`` (factor applied to all
+        errors), ``snr_total``, ``snr_median``, ``gain`` (S/N over the matched boxcar's), ``efficiency`` (Cramer-Rao
+        bound over error), ``optimal_over_boxcar`` (ratio and error), ``profile_fraction``, ``trace_rms`` (pixel),
+        ``profile`` (its kind), ``empirical``, ``flux_window``, ``rejected``, ``restored``, ``rejection_effect``,
+        ``masked_fraction``, ``lost_columns``, ``background``, ``nods``, ``variance``, ``revised_slope``,
+        ``detection_snr``, ``noise`` (in words) and ``warnings`` (tuple of sentences).
     """
     n_source = len(layers.centre)
     light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients)
@@ -116,7 +118,7 @@ def _bound(layers: Layers, final: Final) -> FloatArray:
 
 def _box_fraction(layers: Layers, choice: Choice) -> FloatArray:
     """Fraction of each profile inside three FWHM, shape (n_disp, n_source)."""
-    shape = choice.fit.shape.at(np.arange(layers.centre.shape[1]))
+    shape = choice.fit.shape.at(np.arange(layers.centre.shape[1], dtype=float))
     half = 1.5 * layers.fwhm
     return shape.fraction(layers.centre - half, layers.centre + half, layers.centre, layers.fwhm).T
 

@@ -234,7 +234,7 @@ class _Fitter:
     def bounded(self, vector: FloatArray) -> FloatArray:
         """Clip the means (zeroth coefficients) to their bounds and the variations to what keeps the width sane."""
         out = vector.copy()
-        n_centre, n_width, n_offset, n_index = self.sizes
+        n_centre, n_width, _, n_index = self.sizes
         if self.start.given is None:
             out[0] = min(max(out[0], self.problem.centre_bounds[0]), self.problem.centre_bounds[1])
         low, high = np.log(self.problem.fwhm_bounds[0]), np.log(self.problem.fwhm_bounds[1])
@@ -310,7 +310,7 @@ class _Fitter:
         centre: FloatArray,
         fwhm: FloatArray,
     ) -> FloatArray:
-        """Derivatives of the model: shift, width (common or each), offsets, index; shape (n_column, n_field, n_cross)."""
+        """Model derivatives: shift, width (common or each), offsets, index; shape (n_column, n_field, n_cross)."""
         moved = amplitude[:, :, None] * shifts
         broadened = amplitude[:, :, None] * widths
         fields = [moved.sum(axis=1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +47,17 @@ class Window:
         """Rows of the box."""
         return self.data.shape[1]
 
+    @property
+    def columns(self) -> FloatArray:
+        """Number of each column of the box, as the fits count them, shape (n_disp,)."""
+        return np.arange(self.n_disp, dtype=float)
+
     def part(self, image: FloatArray) -> FloatArray:
         """The box of a frame-shaped image, column-major."""
         rows = slice(self.row, self.row + self.n_cross)
         return np.ascontiguousarray(image[rows, self.column : self.column + self.n_disp].T)
 
-    def spread(self, image: FloatArray, fill: float | bool = np.nan) -> NDArray:
+    def spread(self, image: NDArray[Any], fill: float | bool = np.nan) -> NDArray[Any]:
         """A column-major box as an image of the frame's shape, `fill` outside."""
         dtype = bool if isinstance(fill, bool) else float
         out = np.full(self.shape, fill, dtype=dtype)
