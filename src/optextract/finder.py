@@ -94,7 +94,7 @@ def detect(
     """
     binned = _coarse(data, weight, lines)
     level = _row_median(binned)[:, None] + _gradient(binned)
-    best: tuple[float, float, FloatArray, int] | None = None
+    best: tuple[float, float, FloatArray, int, float] | None = None
     for fwhm in _widths(data.shape[1]):
         snr = _filtered(binned, level, fwhm)
         score = _row_score(snr, lines)
@@ -135,7 +135,7 @@ def _bent(
 ) -> tuple[float, float, FloatArray, NDArray[np.intp]] | None:
     """The best path that is no row, if there is one: its score, filter width, S/N image and rows."""
     found: tuple[float, float, float, FloatArray, NDArray[np.intp]] | None = None
-    for fwhm in _widths(binned.data.shape[1])[:3]:
+    for fwhm in _widths(binned.data.shape[1]):
         snr = _filtered(binned, level, fwhm)
         path, score = _follow(snr)
         if score < max(flat_score + 3.0, 2 * _LEAST_SNR) or np.ptp(path) < 1:
@@ -219,8 +219,10 @@ def _row_score(snr: FloatArray, lines: bool) -> FloatArray:
     if lines:
         bright = np.where(snr > 3.5, snr, 0.0)
         return np.sqrt((bright**2).sum(axis=0))
-    seen = (snr != 0).sum(axis=0)
-    return np.clip(snr, -BIN_CLIP, BIN_CLIP).sum(axis=0) / np.sqrt(np.maximum(seen, 1))
+    seen = np.maximum((snr != 0).sum(axis=0), 1)
+    capped = np.clip(snr, -BIN_CLIP, BIN_CLIP).sum(axis=0) / np.sqrt(seen)
+    # where the cap makes neighbouring rows equal, the brighter one is the source
+    return capped + 1e-3 * np.clip(snr.sum(axis=0) / seen, -1e3, 1e3)
 
 
 def _usable_rows(binned: Binned, score: FloatArray, fwhm: float) -> NDArray[np.bool_]:

@@ -307,7 +307,7 @@ def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:
     """Whether anything away from the sources is far below their fit: without it there is nothing to look for."""
     n_cross = cut.binned.data.shape[1]
     centre = np.array(positions)[:, None]
-    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 1), n_cross)
+    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 2), n_cross)
     solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
     residual = (cut.binned.data - solution.coefficients @ terms[0])[0]
     pull = residual * np.sqrt(cut.binned.weight[0])
@@ -323,7 +323,7 @@ def _negative_fits(
     """Chi2 of the sources with traces at each set of offsets (n_try, n_offset) from the first, and their depths."""
     n_try, n_cross = len(offsets), cut.binned.data.shape[1]
     centre = np.concatenate([np.repeat(np.array(positions)[:, None], n_try, axis=1), positions[0] + offsets.T])
-    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 1), n_cross)
+    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 2), n_cross)
     data = np.broadcast_to(cut.binned.data, (n_try, n_cross))
     weight = np.broadcast_to(cut.binned.weight, (n_try, n_cross))
     solution = solve_columns(data, weight, terms)

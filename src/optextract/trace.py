@@ -320,7 +320,7 @@ class _Fitter:
             fields.extend(broadened[:, self.source_of == k].sum(axis=1) for k in range(self.n_width))
         fields.extend(moved[:, self.source_of == k].sum(axis=1) for k in range(1, self.n_source))
         if self.problem.index_shape is not None and shape.index is not None:
-            step = 1e-3 * shape.index
+            step = 0.01 * max(shape.index, 0.3)
             # towards the inside of the bounds, where the family is defined
             step = -step if shape.index + step > self.problem.index_bounds[1] else step
             other = self.problem.index_shape(shape.index + step)
