@@ -1,0 +1,137 @@
+"""Background: recovered with its errors, chosen by the evidence, and never taken from the source."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import optextract as ox
+from optextract.simulate import make_scene
+from optextract.simulate.score import score, summarise
+
+
+def test_default_finds_the_background_of_a_scene_and_says_so():
+    for seed in range(4):
+        one = make_scene("mid", seed)
+        result = ox.extract(one.frame)
+        chosen = result.quality["background"]
+        assert chosen["choice"].startswith("smooth, degree ")
+        assert chosen["along"] == "smooth"
+        assert np.abs(result.background - one.truth.background).max() < 1.0
+        assert result.resolved.background.degree in (0, 1, 2)
+
+
+def test_default_finds_no_background_where_there_is_none():
+    choices = []
+    for seed in range(10):
+        one = make_scene("mid", seed, background=0.0)
+        result = ox.extract(one.frame)
+        choices.append(result.resolved.background.degree)
+        assert np.abs(result.background).max() < 0.5
+    assert choices.count("none") >= 8
+
+
+def test_sky_that_varies_from_column_to_column_is_followed():
+    """Rows on both sides vary together: that is what a background free in each column is for."""
+    rng = np.random.default_rng(4)
+    bump = 60 * rng.gamma(0.5, 1.0, 1298)
+    scores = []
+    for seed in range(4):
+        one = make_scene("mid", seed, background=lambda t: bump, background_gradient=0.0)
+        result = ox.extract(one.frame)
+        assert result.quality["background"]["along"] == "column"
+        assert "per column: the rows on both sides vary together" in result.quality["background"]["choice"]
+        scores.append(score(one, result.flux[0], result.uncertainty[0]))
+    whole = summarise(scores)
+    assert abs(whole.bias) < 0.01
+    assert 0.95 < whole.pull_rms < 1.06
+
+
+@pytest.mark.parametrize("gap", [None, (560, 690)])
+def test_background_may_step_at_a_detector_gap_and_only_there(gap):
+    step = 25.0
+
+    def level(t):
+        return np.where(t > 0, 5.0 + step, 5.0)
+
+    one = make_scene("mid", 3, background=level, background_gradient=0.0, gap=gap)
+    result = ox.extract(one.frame)
+    if gap is None:
+        assert "stepping" not in result.quality["background"]["choice"]
+        return
+    assert "stepping at gaps" in result.quality["background"]["choice"]
+    difference = result.background[12, 1000] - result.background[12, 200]
+    assert difference == pytest.approx(step, abs=1.0)
+    flux = score(one, result.flux[0], result.uncertainty[0])
+    assert flux.pull_rms == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize("along", ["smooth", "column"])
+@pytest.mark.parametrize("degree", [0, 1, 2])
+def test_degree_asked_for_is_the_degree_fitted(degree, along):
+    one = make_scene("mid", 2, shape=(25, 300), background=lambda t: 30 + 0 * t, background_gradient=0.8)
+    result = ox.extract(one.frame, ox.Recipe(background={"degree": degree, "along": along, "along_degree": 0}))
+    row = np.linspace(-1, 1, 25)
+    for column in (10, 150):
+        left = result.background[:, column] - np.polyval(np.polyfit(row, result.background[:, column], degree), row)
+        assert np.abs(left).max() < 1e-9
+    assert result.resolved.background.degree == degree
+    assert result.resolved.background.along == along
+
+
+@pytest.mark.parametrize("degree", [0, 1])
+def test_bright_source_does_not_leak_into_the_background(degree):
+    """The fluxes are free in every column: what is left of a bright source's wings is not background."""
+    one = make_scene("bright", 2, background=0.0)
+    recipe = ox.Recipe(background={"degree": degree, "along": "smooth", "along_degree": 0})
+    result = ox.extract(one.frame, recipe)
+    peak = (one.truth.profile[0] * one.truth.flux[0]).max()
+    assert np.abs(result.background).max() < 1e-4 * peak
+
+
+def test_none_is_none():
+    result = ox.extract(make_scene("mid", 2, shape=(25, 300)).frame, ox.Recipe(background={"degree": "none"}))
+    assert (result.background == 0).all()
+    assert (result.background_uncertainty == 0).all()
+    assert result.quality["background"]["choice"] == "none, as asked for"
+
+
+@pytest.mark.parametrize("along", ["smooth", "column"])
+def test_background_costs_noise_and_the_errors_know_it(along):
+    """Against the same frame with its true background taken off and none fitted."""
+    pulls, cost = [], []
+    for seed in range(6):
+        one = make_scene("mid", seed, shape=(9, 400), centre=4.0)
+        fitted = ox.extract(one.frame, ox.Recipe(background={"degree": 0, "along": along, "along_degree": 1}))
+        known = ox.extract(
+            one.frame.replace(flux=one.frame.flux - one.truth.background), ox.Recipe(background={"degree": "none"})
+        )
+        cost.append(np.median(fitted.uncertainty / known.uncertainty))
+        pulls.append(score(one, fitted.flux[0], fitted.uncertainty[0]).pull)
+    assert np.std(np.concatenate(pulls)) == pytest.approx(1.0, abs=0.06)
+    if along == "column":
+        assert np.mean(cost) > 1.05
+    else:
+        assert 1.0 <= np.mean(cost) < 1.03
+
+
+def test_rows_outside_the_windows_carry_no_background():
+    one = make_scene("mid", 2, shape=(25, 300), background=0.0)
+    flux = np.array(one.frame.flux)
+    flux[:4] += 500.0  # a neighbour's light
+    recipe = ox.Recipe(background={"degree": 0, "along": "smooth", "along_degree": 0, "rows": ((5, 8), (17, 24))})
+    result = ox.extract(one.frame.replace(flux=flux), recipe)
+    assert np.abs(result.background).max() < 1.0
+    with pytest.raises(
+        ox.RecipeError, match=r"'background.rows' parameter of Recipe must be windows that hold a row of"
+    ):
+        ox.extract(one.frame, ox.Recipe(background={"degree": 0, "rows": ((40, 50),)}))
+
+
+def test_columns_without_data_have_no_say_and_no_flux():
+    one = make_scene("mid", 2, shape=(25, 300), gap=(100, 140))
+    result = ox.extract(one.frame, ox.Recipe(background={"degree": 1, "along": "column"}))
+    assert np.isnan(result.flux[0, 100:141]).all()
+    others = np.r_[0:100, 141:300]
+    assert np.isfinite(result.flux[0, others]).all()
+    assert np.isfinite(result.uncertainty[0, others]).all()
