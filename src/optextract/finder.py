@@ -103,13 +103,15 @@ def detect(
         if not np.isfinite(total).any():
             continue
         place = _choose(total, planned, planned_sigma, _twins(score, nods))
-        if best is None or total[place] > best[0]:
-            best = (float(total[place]), fwhm, snr, place)
+        strength = float(np.mean(snr[:, place]))
+        # where the capped score saturates, it is the strength that tells the widths apart
+        if best is None or total[place] > 1.03 * best[0] or (total[place] > 0.97 * best[0] and strength > best[4]):
+            best = (float(total[place]), fwhm, snr, place, strength)
     if best is None:
         middle = (data.shape[1] - 1) / 2 if planned is None else planned
         flat = np.full(len(binned.column), float(middle))
         return Detection(flat, binned.column, _WIDTHS[1], 0.0, np.zeros(len(flat)), binned.edges, False)
-    snr_total, fwhm, snr, place = best
+    snr_total, fwhm, snr, place, _ = best
     path = np.full(len(binned.column), place)
     curved = False
     if may_curve and len(path) >= 8 and not lines:
