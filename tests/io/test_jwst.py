@@ -117,6 +117,19 @@ def test_smacs_plans_the_source_where_it_is_seen_and_the_nods_where_they_are(dat
     assert frame.meta["header"]["SOURCEID"] == 6355
 
 
+def test_a_column_read_by_itself_is_that_of_astropy(data_dir):
+    from optextract.io._fits import FitsFile
+
+    path = data_dir / SMACS.format("s2d")
+    table = fits.getdata(path, "HDRTAB")
+    with FitsFile(path) as file:
+        index = next(k for k in file.tables() if file.name(k) == "HDRTAB")
+        for name in ("XOFFSET", "YOFFSET", "EFFEXPTM", "RA_REF"):
+            np.testing.assert_array_equal(file.quick_column(index, name), table[name])
+        assert file.quick_column(index, "FILENAME") is None
+        assert file.quick_column(index, "NO_SUCH") is None
+
+
 def test_without_the_exposures_own_offsets_no_nods_are_claimed(data_dir):
     frame = read(data_dir / CEERS)  # NOD_TYPE alone says nothing
     assert "nod_offsets" not in frame.meta

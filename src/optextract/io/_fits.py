@@ -45,6 +45,8 @@ DAMAGE = (
 )  # fmt: skip
 
 
+#: Bytes of one value of each type of a binary table.
+_WIDTH = {"L": 1, "B": 1, "A": 1, "I": 2, "J": 4, "E": 4, "K": 8, "D": 8, "C": 8, "M": 16}
 _KEYWORD = re.compile(r"[A-Za-z0-9_. -]+")
 
 
@@ -228,6 +230,32 @@ class FitsFile:
         except DAMAGE as error:
             raise ReadError(f"{self.path}: {name} of {self.label(index)} cannot be read: {error}") from error
         return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+    def quick_column(self, index: int, name: str) -> NDArray[np.float64] | None:
+        """Return a column of plain float64 of a table without building the others; None where it is none.
+
+        astropy makes an object of each column first, which for a table of 400 takes longer than all the rest.
+        """
+        header, offset = self.headers[index], 0
+        count, rows, width = (card(header, key) for key in ("TFIELDS", "NAXIS2", "NAXIS1"))
+        if not all(isinstance(value, int) for value in (count, rows, width)):
+            return None
+        for number in range(1, count + 1):
+            form = re.fullmatch(r"(\d*)([LBIJKAEDCM])", str(card(header, f"TFORM{number}", "")).strip())
+            if form is None:
+                return None
+            if card(header, f"TTYPE{number}") == name:
+                scaled = any(f"{key}{number}" in header for key in ("TSCAL", "TZERO", "TNULL"))
+                if form[2] != "D" or form[1] not in ("", "1") or scaled or offset + 8 > width:
+                    return None
+                self._stream.seek(self.extents[index].start)
+                raw = np.frombuffer(self._stream.read(rows * width), dtype=np.uint8)
+                if raw.size != rows * width:
+                    return None
+                cells = np.ascontiguousarray(raw.reshape(rows, width)[:, offset : offset + 8])
+                return cells.view(">f8").ravel().astype(np.float64)
+            offset += (int(form[1]) if form[1] else 1) * _WIDTH[form[2]]
+        return None
 
     def column(self, index: int, name: str) -> NDArray[np.float64]:
         """Return a column of numbers as a 1D native float64 array.

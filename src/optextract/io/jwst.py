@@ -244,8 +244,8 @@ class Jwst:
         if str(card(file.primary, "S_BKDSUB", "")).upper() != "COMPLETE":
             return {}, []
         tables = [index for index in file.tables() if file.name(index) == "HDRTAB"]
-        names = [column.name for column in file.columns(tables[0])] if len(tables) == 1 else []
-        yoffset = offsets_of(file.column(tables[0], "YOFFSET")) if "YOFFSET" in names else None
+        told = file.quick_column(tables[0], "YOFFSET") if len(tables) == 1 else None
+        yoffset = None if told is None else offsets_of(told)
         scale = planned.get("pixel_scale_arcsec")
         if yoffset is None or scale is None:
             return {}, ["Backgrounds were subtracted (S_BKDSUB), but the file does not tell the offsets of the nods."]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.table import QTable
 
 from ..errors import ReadError, bad_value
 from ._fits import FitsFile, card, plain
@@ -127,6 +126,7 @@ def _from_fits(path: Path) -> list[ExtractedSpectrum]:
 
 def _from_ecsv(path: Path) -> list[ExtractedSpectrum]:
     import yaml
+    from astropy.table import QTable  # it imports asdf, which a reader of FITS need not wait for
 
     try:
         table = QTable.read(path, format="ascii.ecsv")
@@ -163,7 +163,8 @@ def _choose(names: Mapping[str, str]) -> tuple[str, str, str | None] | None:
 def _unit(text: Any, name: str | None, path: Path, bare: u.UnitBase | None = None) -> u.UnitBase:
     unit = parse_unit(str(text)) if text else bare
     if unit is None:
-        raise ReadError(f"{path}: the column {name} has no unit that can be read (TUNIT is {text!r})")
+        said = f"TUNIT is {str(text)!r}" if text else "there is no TUNIT"
+        raise ReadError(f"{path}: the column {name} has no unit that can be read ({said})")
     return unit
 
 
