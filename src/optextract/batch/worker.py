@@ -24,7 +24,7 @@ from .manifest import Record
 from .names import input_stem, product_name
 from .quality import figures_of, rate
 
-__all__ = ["CARDS", "DISK_FULL", "FAILURES", "Settings", "checksum", "failure", "work", "work_all"]
+__all__ = ["CARDS", "DISK_FULL", "FAILURES", "Settings", "check_trust", "checksum", "failure", "work", "work_all"]
 
 _log = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ def _one(
     base: Record = {**about, "slit": label, "names": sorted(names), "version": __version__}
     try:
         recipe = job.recipe_for(names, settings.recipe)
-        base["recipe"] = recipe.digest()
+        base["recipe"], base["recipe_text"] = recipe.digest(), recipe.to_yaml()
         target = settings.out / product_name(job.stem, label)
         _check_target(target, job, settings)
         frame = known.frame(file, index, recipe.input)
@@ -227,7 +227,7 @@ def _products(frame: Frame, recipe: Recipe, target: Path, settings: Settings, jo
     from optextract.pipeline import extract
     from optextract.report.card import card_of
 
-    _check_trust(recipe, settings)
+    check_trust(recipe, settings.trust)
     result = extract(frame, recipe)
     others = _others(job, settings, frame, result)
     quality = figures_of(frame, result, others)
@@ -312,8 +312,15 @@ def x1d_beside(path: str, wanted: str) -> Path | None:
     return folder / name if (folder / name).is_file() else None
 
 
-def _check_trust(recipe: Recipe, settings: Settings) -> None:
-    if recipe.profile.model is not None and not settings.trust:
+def check_trust(recipe: Recipe, trust: bool) -> None:
+    """Refuse a recipe that names Python code, unless it is trusted.
+
+    Raises
+    ------
+    OptextractError
+        With the field and the code's name.
+    """
+    if recipe.profile.model is not None and not trust:
         raise OptextractError(
             f"the recipe names Python code, profile.model: {recipe.profile.model!r}, which would be run; "
             "--trust allows it where you trust the recipe"

@@ -93,6 +93,20 @@ def _report(args: argparse.Namespace) -> Generator[str, None, int]:
     return 0
 
 
+def _validate(args: argparse.Namespace) -> Generator[str, None, int]:
+    from .validate import run
+
+    return run(args)
+
+
 COMMANDS: Mapping[str, Command] = MappingProxyType(
-    {"app": _app, "info": _info, "init": _init, "report": _report, "run": _run, "simulate": _simulate}
+    {
+        "app": _app,
+        "info": _info,
+        "init": _init,
+        "report": _report,
+        "run": _run,
+        "simulate": _simulate,
+        "validate": _validate,
+    }
 )

@@ -90,4 +90,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     simulate.add_argument("--truth", metavar="ECSV", help="also write the true spectrum")
     simulate.add_argument("--overwrite", action="store_true", help="replace an existing file")
+
+    validate = commands.add_parser(
+        "validate",
+        parents=[common],
+        help="inject sources of known flux and recover them",
+        epilog="Exit codes: 0 errors are honest, 1 some are not (each is named), 2 nothing could be validated.",
+    )
+    validate.add_argument("target", nargs="+", metavar="FILE|OUT", help="files, or the output folder of a run")
+    validate.add_argument("-r", "--recipe", metavar="YAML", help="recipe for files (a folder's spectra have their own)")
+    validate.add_argument("--slit", metavar="NAME", help="slit of the files")
+    validate.add_argument(
+        "-o", "--out", metavar="DIR", help="where to write (default: optextract, or the folder itself)"
+    )
+    validate.add_argument("--levels", metavar="A,B,...", help="injected S/N per column (default: 1,3,10,30)")
+    validate.add_argument("--places", type=int, metavar="N", help="positions a spectrum (default: 8 for files, 3)")
+    validate.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="processes for a folder (default: 1)")
+    validate.add_argument("--trust", action="store_true", help="let recipes name Python code (module:attr), and run it")
     return parser

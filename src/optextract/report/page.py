@@ -153,8 +153,7 @@ def render_page(
     )
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
-        with part.open("w", encoding="utf-8") as out:
-            stream.dump(out)
+        stream.dump(str(part), encoding="utf-8")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
