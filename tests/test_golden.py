@@ -167,7 +167,7 @@ def test_injected_source_is_recovered_within_four_percent(injected, record_prope
     assert bright.sum() > 60
     weight = (truth / error)[bright] ** 2
     ratio = ((flux / truth)[bright] * weight).sum() / weight.sum()
-    record_property("flux over truth", ratio)
+    record_property("flux over truth", float(ratio))
     assert ratio == pytest.approx(1.0, abs=0.04)
     assert result.unit.to_string() == "Jy"
 

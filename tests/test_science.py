@@ -163,8 +163,8 @@ def test_faint_sources_are_unbiased_within_their_error(total, record_property):
         scores.append(score(one, result.flux[0], result.uncertainty[0]))
         wrong += abs(np.nanmedian(result.centre[0]) - np.median(one.truth.centre[0])) > 1.0
     whole = summarise(scores)
-    record_property("bias", whole.bias)
-    record_property("wrong traces", wrong / SEEDS)
+    record_property("bias", float(whole.bias))
+    record_property("wrong traces", float(wrong / SEEDS))
     assert abs(whole.bias) < max(0.01, 3 * whole.bias_error)
     assert wrong <= 0.1 * SEEDS
     assert 0.95 < whole.pull_rms < 1.05
