@@ -1,0 +1,204 @@
+"""The variance: where it may come from, never invented; its revision; what source-free pixels say of it."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import optextract as ox
+from optextract import Frame, FrameError
+from optextract.noise import choose_variance, data_derived_slope, nod_factor, pulls, robust_rms
+from optextract.quality import noise_in_words
+from optextract.recipe import Noise
+from optextract.simulate import make_scene
+from optextract.simulate.score import score, summarise
+
+SHAPE = (7, 200)
+ONE = np.ones(SHAPE)
+NO_VARIANCE = (
+    "The frame must have a variance. Got none: give Frame a 'variance' or 'variance_parts', or choose noise.variance: "
+    "'gain' (with noise.gain and noise.read_noise), 'weight' (a frame with a weight image) or 'empirical' (from the "
+    "scatter of the data)."
+)
+
+
+def test_missing_variance_is_an_error_that_names_the_choices():
+    frame = Frame(ONE)
+    with pytest.raises(FrameError, match=re.escape(NO_VARIANCE)):
+        ox.extract(frame)
+    with pytest.raises(FrameError, match=re.escape(NO_VARIANCE)):
+        ox.boxcar(frame, 1.0, 3.0)
+
+
+def test_automatic_choice_takes_the_best_that_there_is():
+    everything = {"weight": 4 * ONE, "gain": 2.0, "read_noise": 3.0}
+    full = Frame(ONE, variance=2 * ONE, variance_parts={"rnoise": ONE}, meta=everything)
+    parts = Frame(ONE, variance_parts={"rnoise": ONE, "flat": 2 * ONE}, meta=everything)
+    gain = Frame(5 * ONE, meta=everything)
+    weight = Frame(ONE, meta={"weight": 4 * ONE})
+    kinds = [choose_variance(frame, Noise()) for frame in (full, parts, gain, weight)]
+    assert [found.kind for found in kinds] == ["variance", "parts", "gain", "weight"]
+    np.testing.assert_allclose([found.total[0, 0] for found in kinds], [2.0, 3.0, 5 / 2 + (3 / 2) ** 2, 0.25])
+    assert [bool(found.warnings) for found in kinds] == [False, False, False, True]
+    assert kinds[3].warnings[0].startswith("The variance is 1/WHT: drizzle weights are relative")
+
+
+def test_gain_and_read_noise_are_in_electrons():
+    """Counts D of gain g have the variance D / g + (r / g)^2, and none from counts below zero."""
+    flux = np.linspace(-50, 950, 7)[:, None] * np.ones(200)
+    found = choose_variance(Frame(flux), Noise(variance="gain", gain=4.0, read_noise=8.0))
+    np.testing.assert_allclose(found.total, np.clip(flux, 0, None) / 4 + 4.0)
+    np.testing.assert_allclose(found.parts["poisson"], np.clip(flux, 0, None) / 4)
+    np.testing.assert_allclose(found.parts["rnoise"], 4.0)
+
+
+def test_weights_are_inverse_variances_on_another_pixel_scale():
+    frame = Frame(ONE, meta={"weight": np.where(np.arange(200) % 7 == 0, 0.0, 4.0) * ONE})
+    found = choose_variance(frame, Noise(variance="weight", weight_scale=0.5))
+    np.testing.assert_allclose(found.total[:, 1], 1 / (4 * 0.5**4))
+    assert np.isinf(found.total[:, 0]).all()
+    result = ox.extract(frame.replace(flux=make_scene("mid", 1, shape=SHAPE, centre=3.0).frame.flux))
+    assert np.isnan(result.flux[0, ::7]).all()
+
+
+@pytest.mark.parametrize("kind", ["variance", "parts", "gain", "weight"])
+def test_what_the_frame_lacks_cannot_be_chosen(kind):
+    message = rf"'noise.variance' parameter of Recipe must be one that the frame has \(.*\). Got '{kind}' instead"
+    with pytest.raises(FrameError, match=message):
+        choose_variance(Frame(ONE), Noise(variance=kind))
+
+
+def test_empirical_variance_is_that_of_each_row_and_blind_to_the_spectrum(rng):
+    sigma = np.linspace(1, 5, 7)[:, None]
+    flux = sigma * rng.standard_normal((7, 4000)) + 100 * np.sin(np.arange(4000) / 300)
+    flux[3, ::50] += 1000
+    found = choose_variance(Frame(flux), Noise(variance="empirical"))
+    np.testing.assert_allclose(np.sqrt(found.total[:, 0]), sigma[:, 0], rtol=0.06)
+    assert found.warnings[0].startswith("The variance is empirical")
+    with pytest.raises(FrameError, match=r"Got 'empirical', but no row has 10 pairs of good neighbours"):
+        choose_variance(Frame(np.ones((3, 5))), Noise(variance="empirical"))
+
+
+def test_nod_factor_is_that_of_subtracting_the_mean_of_the_others():
+    assert nod_factor(Frame(ONE, meta={"nod_count": 3})) == pytest.approx(1.5)
+    assert nod_factor(Frame(ONE, meta={"nod_count": 2})) == pytest.approx(2.0)
+    for meta in ({}, {"nod_count": 1}):
+        with pytest.raises(
+            ox.RecipeError, match=r"'noise.nod_term' parameter of Recipe must be false where the frame does"
+        ):
+            nod_factor(Frame(ONE, meta=meta))
+
+
+# variances made from the data themselves ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gain", "share"), [(1.0, 1.0), (4.0, 1.0), (1.0, 0.0)])
+def test_slope_tells_a_data_derived_variance_from_a_true_one(rng, gain, share):
+    model = np.linspace(20, 400, 30_000)
+    counts = rng.poisson(model * gain) / gain
+    variance = (share * counts + (1 - share) * model) / gain + 9.0
+    slope, significance = data_derived_slope(variance, counts, model, np.ones(len(model), bool))
+    assert slope == pytest.approx(share / gain, abs=0.01)
+    assert (significance > 10 and slope > 1e-6) == bool(share)
+
+
+def test_revised_variance_takes_the_bias_away():
+    biased, revised = [], []
+    for seed in range(10):
+        one = make_scene("poisson20", seed)
+        for scores, revise in ((biased, False), (revised, "auto")):
+            result = ox.extract(one.frame, ox.Recipe(noise={"revise": revise}))
+            scores.append(score(one, result.flux[0], result.uncertainty[0]))
+        assert result.quality["revised_slope"] == pytest.approx(1.0, abs=0.1)
+        assert result.resolved.noise.revise is True
+    assert summarise(biased).bias < -0.007
+    whole = summarise(revised)
+    assert abs(whole.bias) < max(0.005, 2 * whole.bias_error)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_true_variance_is_not_revised(constant):
+    frame = make_scene("mid", 1).frame
+    if constant:
+        frame = frame.replace(variance=np.full(frame.shape, 100.0), variance_parts=None)
+    result = ox.extract(frame)
+    assert result.quality["revised_slope"] == 0.0
+    assert result.resolved.noise.revise is False
+
+
+# the check -----------------------------------------------------------------------------------------------------------
+
+
+def test_robust_rms_is_a_standard_deviation_about_zero(rng):
+    values = rng.normal(scale=3.0, size=100_000)
+    assert robust_rms(values) == pytest.approx(3.0, rel=0.02)
+    values[::50] = 1e9
+    assert robust_rms(values) == pytest.approx(3.0, rel=0.05)
+    assert np.isnan(robust_rms(np.array([])))
+
+
+def blank(rng, n_disp=1200, n_cross=41, factor=1.0, smooth=1):
+    """Source-free residuals whose errors are `factor` too small and correlated over `smooth` columns."""
+    noise = rng.standard_normal((n_disp + smooth - 1, n_cross))
+    noise = np.sqrt(smooth) * np.stack([noise[k : k + n_disp] for k in range(smooth)]).mean(axis=0)
+    row = np.arange(n_cross)
+    profile = np.exp(-0.5 * ((row - 20) / 0.8) ** 2)
+    clear = np.abs(row - 20) > 4
+    return (
+        factor * noise,
+        np.ones((n_disp, n_cross)),
+        np.tile(profile / profile.sum(), (n_disp, 1)),
+        np.tile(clear, (n_disp, 1)),
+    )
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.7])
+def test_pulls_of_white_noise_are_its_factor_in_every_bin(rng, factor):
+    found = pulls(*blank(rng, factor=factor))
+    for name in ("pixel", "profile", "bin5", "bin10", "bin20"):
+        assert found[name] == pytest.approx(factor, rel=0.2 if name == "bin20" else 0.1), name
+
+
+def test_pulls_of_correlated_noise_grow_with_the_bin(rng):
+    found = pulls(*blank(rng, smooth=4))
+    assert found["pixel"] == pytest.approx(1.0, rel=0.05)
+    assert found["profile"] == pytest.approx(1.0, rel=0.1)
+    assert 1.4 < found["bin5"] < found["bin10"] < found["bin20"] < 2.2
+
+
+def test_pulls_where_there_is_too_little_are_not_made_up(rng):
+    residual, weight, profile, clear = blank(rng)
+    found = pulls(residual, weight, profile, np.zeros_like(clear))
+    assert np.isnan(found["pixel"])
+    assert np.isnan(found["profile"])
+    assert found["n"] == 0
+
+
+def test_words_begin_outside_the_range_of_trust():
+    ten = {"pixel": 1.0, "bin10": 2.5}
+    assert noise_in_words({"profile": 1.1, **ten}) == []
+    assert noise_in_words({"profile": 1.8, **ten}) == [
+        "The errors are 1.80 times too small according to source-free pixels; for line fluxes (10 columns) by 2.50."
+    ]
+    assert noise_in_words({"profile": 0.5, "pixel": 1.0, "bin10": float("nan")}) == [
+        "The errors are 2.00 times too large according to source-free pixels."
+    ]
+    nothing = {"profile": float("nan"), "pixel": float("nan"), "bin10": float("nan")}
+    assert noise_in_words(nothing) == ["The errors could not be checked: there are too few source-free pixels."]
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_wrong_errors_are_told_and_left_as_they_are_unless_asked(factor):
+    one = make_scene("mid", 2)
+    frame = one.frame.replace(variance=one.frame.variance * factor**-2, variance_parts=None)
+    told = ox.extract(frame)
+    assert told.quality["pull"]["profile"] == pytest.approx(factor, rel=0.12)
+    word = "small" if factor > 1 else "large"
+    assert any(f"times too {word} according to source-free pixels" in words for words in told.quality["warnings"])
+    true = ox.extract(one.frame)
+    np.testing.assert_allclose(np.nanmedian(told.uncertainty / true.uncertainty), 1 / factor, rtol=0.02)
+    scaled = ox.extract(frame, ox.Recipe(noise={"scale": "auto"}))
+    np.testing.assert_allclose(scaled.uncertainty / told.uncertainty, told.quality["pull"]["profile"], rtol=1e-9)
+    np.testing.assert_array_equal(scaled.flux, told.flux)
