@@ -125,7 +125,9 @@ def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable
         contexts.append(context)
         page = context.new_page()
         request.node._page = page
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
+        page.asked = []
+        page.on("request", lambda sent: page.asked.append(sent.url))
         page.goto(server.url)
         page.wait_for_selector(wait, timeout=PATIENCE * 1000)
         return page

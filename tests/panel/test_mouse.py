@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -43,6 +44,7 @@ def test_dragging_moves_the_nearest_source_live(plg: Any, viewer2d: Any, tool: A
     tool("optextract:source")
     send(viewer2d, "dragstart", 500.0, 17.5)
     for row in (17.0, 16.5, 16.0):
+        plg._obj.latency_ms = 0.0
         send(viewer2d, "dragmove", 500.0, row)
         assert plg._obj._result.recipe.sources.items[1].centre.value == row
     send(viewer2d, "dragend", 500.0, 15.5)
@@ -67,6 +69,7 @@ def test_moving_keeps_what_else_is_known_of_a_source(plg: Any, viewer2d: Any, to
 def test_dragging_sets_the_kernel_columns(plg: Any, viewer2d: Any, tool: Any) -> None:
     tool("optextract:columns")
     send(viewer2d, "dragstart", 700.0, 12.0)
+    plg._obj.latency_ms = 0.0
     send(viewer2d, "dragmove", 500.0, 12.0)
     assert plg.recipe.kernel.disp == (500.0, 700.0)
     send(viewer2d, "dragend", 400.5, 12.0)
@@ -74,6 +77,28 @@ def test_dragging_sets_the_kernel_columns(plg: Any, viewer2d: Any, tool: Any) ->
     assert plg.preview.kernel.columns == (401, 700)
     send(viewer2d, "click", 400.0, 12.0)
     assert plg.recipe.kernel.disp is None
+
+
+def test_a_slow_extraction_is_not_asked_for_every_step_of_a_drag(
+    plg: Any, viewer2d: Any, tool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optextract.panel import plugin
+
+    extract, seen = plugin.pipeline.extract, []
+
+    def slow(frame: Any, recipe: Any) -> Any:
+        seen.append(recipe.kernel.disp)
+        time.sleep(0.05)
+        return extract(frame, recipe)
+
+    monkeypatch.setattr(plugin.pipeline, "extract", slow)
+    tool("optextract:columns")
+    send(viewer2d, "dragstart", 200.0, 12.0)
+    for column in range(300, 400):
+        send(viewer2d, "dragmove", float(column), 12.0)
+    send(viewer2d, "dragend", 401.0, 12.0)
+    assert len(seen) < 10
+    assert seen[-1] == plg.recipe.kernel.disp == (200.0, 401.0)
 
 
 def test_a_tool_that_is_off_hears_nothing(plg: Any, viewer2d: Any, tool: Any) -> None:

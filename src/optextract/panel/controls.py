@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +133,18 @@ class Controls(Part):
         if inside and all(abs(row - centre) > 1.0 for centre in centres):
             self._try(lambda: self._place([*centres, row]))
 
+    def _lagging(self, done: bool) -> bool:
+        """Tell whether this step of a drag is to be left out.
+
+        The events of a drag come faster than a slow extraction can follow, and wait in line: one that comes at once
+        after an update was waiting, and a newer one is behind it. The last one always counts.
+        """
+        return not done and time.perf_counter() - self._updated < 1e-3 * self.latency_ms
+
     def move_source(self, number: int, row: float, done: bool = True) -> None:
         """Move a source to a row; `done` is False while it is being dragged."""
         centres = self._centres()
-        if 0 <= number < len(centres):
+        if 0 <= number < len(centres) and not self._lagging(done):
             centres[number] = row
             self._try(lambda: self._place(centres, passing=not done))
 
@@ -163,7 +172,8 @@ class Controls(Part):
 
     def set_columns(self, columns: tuple[float, float] | None, done: bool = True) -> None:
         """Set the columns of the kernel slice, None for automatic ones; `done` is False while they are dragged."""
-        self._try(lambda: self._settings.put("kernel.disp", columns, passing=not done))
+        if not self._lagging(done):
+            self._try(lambda: self._settings.put("kernel.disp", columns, passing=not done))
 
     # ------------------------------------------------------------------------------------------------ from the form
 
