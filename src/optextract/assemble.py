@@ -3,112 +3,36 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from astropy import units as u
 from numpy.typing import NDArray
 
 from .aperture import coverage, sum_aperture, wavelength_along
-from .background import BackgroundFit
 from .choose import Choice
 from .frame import Frame
 from .kernel import compare_profiles, slice_model
+from .layers import Final, Layers, check_noise, solve_final
 from .locate import Start
-from .noise import Variance, pulls
+from .noise import Variance
 from .quality import figures
 from .recipe import Recipe
-from .reject import Rejected
 from .resolve import resolved
 from .results import Boxcar, Extraction, Flag, KernelSlice, TraceFit, freeze
-from .solve import Solution, condition, normal_equations, propagate, solve_columns
+from .solve import condition, normal_equations, propagate
 from .trace import evaluate, terms_of
 from .window import Window
 
-__all__ = ["Layers", "assemble"]
+__all__ = ["assemble"]
 
 FloatArray = NDArray[np.float64]
 
 _BLEND_CONDITION = 100.0
-
-
-@dataclass(frozen=True, eq=False)
-class Layers:
-    """Everything per pixel that the last solution needs; arrays are column-major (n_disp, ..., n_cross).
-
-    Attributes
-    ----------
-    profiles : ndarray, shape (n_disp, n_profile, n_cross)
-        Linear terms: sources (with their twins where depths are given), then the negative twins that are free.
-    sources : ndarray, shape (n_disp, n_source, n_cross)
-        Profiles of the sources alone.
-    centre, fwhm : ndarray, shape (n_source, n_disp)
-        Trace (row of the window) and width.
-    background : BackgroundFit
-        The background.
-    rejected : Rejected
-        Outliers.
-    weight, kept : ndarray, shape (n_disp, n_cross)
-        Inverse variances before and after rejection.
-    clear : ndarray of bool
-        Pixels free of sources.
-    nod_mode : str
-        "ignore", "mask" or "model".
-    noise : float
-        Empirical factor on the pixels' errors that thresholds used.
-    slow : float
-        Empirical factor on the errors of 20 columns together, which the choice of degrees used.
-    slope : float
-        Change of variance per unit of pixel value that was taken out of the data-derived variance; 0 if none was.
-    """
-
-    profiles: FloatArray
-    sources: FloatArray
-    centre: FloatArray
-    fwhm: FloatArray
-    background: BackgroundFit
-    rejected: Rejected
-    weight: FloatArray
-    kept: FloatArray
-    clear: NDArray[np.bool_]
-    nod_mode: str
-    noise: float
-    slow: float
-    slope: float
-    empirical: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Final:
-    """The last solution of all columns, in units of the pixels."""
-
-    solution: Solution
-    covariance: FloatArray
-    unrejected: FloatArray
-    good_fraction: FloatArray
-    total_fraction: FloatArray
-
-
-def solve_final(layers: Layers, data: FloatArray) -> Final:
-    """Fluxes, their covariance with the background's in it, and the flux without any rejection."""
-    profiles, kept = layers.profiles, layers.kept
-    n_source = len(layers.centre)
-    clean = np.where(kept > 0, data - layers.background.image, 0.0)
-    solution = solve_columns(clean, kept, profiles)
-    inverse = np.where(np.isfinite(solution.covariance), solution.covariance, 0.0)
-    covariance = inverse.copy()
-    if layers.background.degree >= 0:
-        # f = N^-1 P W (D - B): an error of the background term b moves the flux by N^-1 P W b
-        sensitivity = inverse @ ((profiles * kept[:, None, :]) @ layers.background.basis.T)
-        covariance = covariance + layers.background.flux_covariance(sensitivity)
-    all_pixels = np.where(layers.weight > 0, data - layers.background.image, 0.0)
-    unrejected = solve_columns(all_pixels, layers.weight, profiles).coefficients[:, :n_source]
-    sources = layers.sources
-    good = np.where(kept[:, None, :] > 0, sources, 0.0).sum(axis=2)
-    return Final(solution, covariance[:, :n_source, :n_source], unrejected, good, sources.sum(axis=2))
 
 
 def window_factor(frame: Frame, recipe: Recipe, final: Final) -> tuple[str, FloatArray]:
@@ -173,7 +97,7 @@ def assemble(
     covariance = final.covariance * factor_flux[:, :, None] * factor_flux[:, None, :]
     covariance[lost] = np.nan
     covariance.swapaxes(1, 2)[lost] = np.nan
-    rescale = _noise_scale(frame, recipe, window, layers, final)
+    rescale = check_noise(layers, final, recipe.noise)
     covariance = covariance * rescale.factor**2
     uncertainty = np.sqrt(np.einsum("xkk->xk", covariance))
     centre = window.along(layers.centre + window.row)
@@ -181,9 +105,8 @@ def assemble(
     full_flags = np.full((n_source, frame.n_disp), int(Flag.NO_DATA), dtype=np.uint32)
     full_flags[:, window.column : window.column + window.n_disp] = flags.T
     full_flags[:, ~np.isfinite(wavelength.value)] |= np.uint32(Flag.NO_WAVELENGTH)
-    light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients)
     parts = _parts(window, variance, layers, final, factor_flux, lost, factor * rescale.factor**2)
-    box = _matched_boxcar(frame, recipe, window, layers, final, scale, wavelength, variance, factor * rescale.factor**2)
+    box = _matched_boxcar(frame, recipe, window, layers, scale, wavelength, variance, factor * rescale.factor**2)
     kernel = _kernel_slice(window, start, choice)
     trace = _trace(window, start, choice, layers)
     profile = np.zeros((n_source, *frame.shape))
@@ -191,9 +114,23 @@ def assemble(
     shown = layers.sources / np.where(kind == "region", final.total_fraction, 1.0)[:, :, None]
     profile[:, rows, window.column : window.column + window.n_disp] = shown.transpose(1, 2, 0)
     unrejected = np.where(lost, np.nan, final.unrejected * factor_flux)
-    model = light + layers.background.image
+    model = final.light + layers.background.image
     quality = figures(
-        frame, recipe, window, layers, start, choice, variance, final, flux, uncertainty, box, unrejected, kind, rescale
+        frame,
+        recipe,
+        window,
+        layers,
+        start,
+        choice,
+        variance,
+        final,
+        flux,
+        uncertainty,
+        box,
+        unrejected,
+        kind,
+        rescale,
+        trace,
     )
     return Extraction(
         flux=freeze(window.along(flux.T)),
@@ -217,28 +154,10 @@ def assemble(
         trace=trace,
         quality=quality,
         recipe=recipe,
-        resolved=resolved(recipe, frame, window, start, choice, layers, variance, kind, quality),
+        resolved=resolved(recipe, window, start, choice, layers, variance, kind, quality),
         provenance=_provenance(frame),
         meta=frame.meta,
     )
-
-
-@dataclass(frozen=True)
-class NoiseScale:
-    """Source-free pulls, and the factor that the recipe applies to all errors because of them."""
-
-    pulls: dict[str, Any]
-    factor: float
-
-
-def _noise_scale(frame: Frame, recipe: Recipe, window: Window, layers: Layers, final: Final) -> NoiseScale:
-    light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients)
-    residual = np.where(layers.kept > 0, window.data - layers.background.image - light, 0.0)
-    found = pulls(residual, layers.kept, layers.sources[:, 0], layers.clear)
-    factor = 1.0
-    if recipe.noise.scale == "auto" and np.isfinite(found["profile"]) and not 0.8 <= found["profile"] <= 1.25:
-        factor = float(found["profile"])
-    return NoiseScale(found, factor)
 
 
 def _parts(
@@ -257,7 +176,7 @@ def _parts(
     for name, image in variance.parts.items():
         values = np.where(layers.kept > 0, np.nan_to_num(window.part(image)), 0.0) * factor
         if name == "poisson" and layers.slope > 0:
-            light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients) + layers.background.image
+            light = final.light + layers.background.image
             values = np.maximum(values - layers.slope * (np.maximum(window.data, 0) - np.maximum(light, 0)), 0.0)
         spread = propagate(layers.kept, layers.profiles, inverse, values)[:, :n_source] * factor_flux**2
         parts[name] = np.where(lost, np.nan, spread)
@@ -269,9 +188,8 @@ def _matched_boxcar(
     recipe: Recipe,
     window: Window,
     layers: Layers,
-    final: Final,
     scale: float,
-    wavelength: Any,
+    wavelength: u.Quantity,
     variance: Variance,
     factor: float,
 ) -> Boxcar:

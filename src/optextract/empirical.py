@@ -34,15 +34,12 @@ class Correction:
         Corrected profiles, of unit total where the given ones were.
     gain : float
         Drop of chi2 that the correction brought.
-    n_terms : int
-        Number of hat functions.
     significant : bool
         Whether the drop is more than noise gives.
     """
 
     profiles: FloatArray
     gain: float
-    n_terms: int
     significant: bool
 
 
@@ -100,7 +97,7 @@ def correct_profile(
         corrected = _apply(profiles, offsets, height, knots)
     # a noise correction gains about one unit of chi2 per term; ask for a clear excess
     significant = gain > len(knots) + 5.0 * np.sqrt(2.0 * len(knots))
-    return Correction(corrected, gain, len(knots), bool(significant))
+    return Correction(corrected, gain, bool(significant))
 
 
 def _typical(profile: FloatArray, offset: FloatArray, knots: FloatArray) -> FloatArray:

@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .assemble import Layers, assemble
-from .background import BackgroundFit, fit_background
-from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
-from .choose import Choice, choose_geometry
-from .empirical import correct_profile
+from .assemble import assemble
+from .cleaning import clean, polish
 from .errors import RecipeError, bad_value
-from .finder import BIN_CLIP
 from .frame import Frame
-from .locate import Start, locate
-from .noise import Variance, choose_variance, data_derived_slope, nod_factor, robust_rms
-from .profiles import Shape
+from .locate import locate
+from .noise import choose_variance, nod_factor
 from .recipe import Input, Recipe, Region
 from .region import select
-from .reject import Rejected, reject
-from .solve import solve_columns
-from .trace import Geometry, evaluate, terms_of
-from .window import Window, cut
+from .results import Extraction
+from .tracing import first_choice, refine
+from .window import cut
 
 __all__ = ["extract"]
 
-FloatArray = NDArray[np.float64]
 
-_BIN_SNR = 5.0
-_SMOOTH = 5  # columns to either side over which the light in a revised variance is averaged
-_KNOTS, _KNOTS_FINE = 0.3, 0.15  # FWHM between the points of an empirical correction
-_MOST_BINS = 160
-_FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
-_SPARE_SNR, _SPARE_LIGHT = 20.0, 0.01  # where a pipeline's own rejection is trusted: S/N, and part of the profile
-_MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
-
-
-def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping[str, Any] | None = None) -> Any:
+def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping[str, Any] | None = None) -> Extraction:
     """Extract the sources of a frame.
 
     Parameters
@@ -71,7 +51,7 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
         raise bad_value("recipe", "extract", "a Recipe", type(recipe).__name__, RecipeError)
     if region is not None:
         recipe = recipe.updated(region=region if isinstance(region, Region) else dict(region))
-    frame = with_input(frame, recipe.input)
+    frame = _with_input(frame, recipe.input)
     scale = frame.flux_scale
     variance = choose_variance(frame, recipe.noise)
     factor = nod_factor(frame) if recipe.noise.nod_term else 1.0
@@ -82,425 +62,16 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
     start = locate(frame, window, recipe)
     choice = first_choice(frame, window, start, recipe)
     layers = clean(frame, window, variance, start, choice, recipe)
-    choice, layers = improve(frame, window, variance, start, choice, layers, recipe)
+    choice = refine(frame, window, start, choice, layers, recipe)
+    layers = clean(frame, window, variance, start, choice, recipe, layers)
     layers = polish(frame, window, start, choice, layers, recipe)
     return assemble(frame, recipe, window, variance, start, choice, layers, scale, factor)
 
 
-def with_input(frame: Frame, settings: Input) -> Frame:
+def _with_input(frame: Frame, settings: Input) -> Frame:
     """The frame with the unit and pixel area that the recipe states."""
     if settings.unit is not None and str(frame.unit) != settings.unit:
         frame = frame.replace(unit=settings.unit)
     if settings.pixel_area_sr is not None:
         frame = frame.replace(meta={**frame.meta, "pixel_area_sr": settings.pixel_area_sr})
     return frame
-
-
-def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> Choice:
-    """Trace and width from medians of bins, which no cosmic ray moves."""
-    if recipe.sources.find == "lines":
-        edges = start.detection.edges
-        binned = mean_bins(window.data, window.weight, np.zeros_like(window.data), edges)
-        bright = start.detection.bin_snr > 4.0
-        binned = Binned(binned.data, binned.weight * bright[:, None], binned.column, binned.edges)
-    else:
-        binned = median_bins(window.data, window.weight, _first_edges(window, start, recipe))
-    return choose_geometry(
-        binned,
-        start.geometry,
-        start.problem,
-        recipe,
-        rectified=frame.meta.get("rectified") is True,
-        from_data=start.from_data,
-    )
-
-
-def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.intp]:
-    bins = recipe.trace.bins
-    if isinstance(bins, int):
-        return edges_uniform(window.n_disp, bins)
-    if isinstance(bins, tuple):
-        edges = np.round(np.array(bins) - window.column).astype(np.intp)
-        return np.unique(np.clip(np.concatenate([[0], edges, [window.n_disp]]), 0, window.n_disp))
-    # the S/N of a detection is capped per bin: it says little of a bright source, for which medians of 16 columns do
-    capped = 0.7 * BIN_CLIP * np.sqrt(len(start.detection.bin_snr))
-    most = window.n_disp // 16 + 1
-    count = most if start.detection.snr > capped else int(np.clip((start.detection.snr / _BIN_SNR) ** 2, 1, most))
-    edges = edges_uniform(window.n_disp, count)
-    centre, fwhm = evaluate(start.geometry, np.arange(window.n_disp))
-    return split_moving(edges, centre[0], 2 * _MOST_MOVE * fwhm[0])
-
-
-@dataclass(frozen=True, eq=False)
-class _Model:
-    """Profiles of all columns for a geometry and a shape, and which rows are whose."""
-
-    profiles: FloatArray
-    centre: FloatArray
-    fwhm: FloatArray
-
-
-def _model(window: Window, geometry: Geometry, shape: Shape, nods: tuple[float, ...]) -> _Model:
-    centre, fwhm = evaluate(geometry, np.arange(window.n_disp))
-    fast = shape.fast().at(np.arange(window.n_disp))
-    places = [centre[k] + offset for offset in (0.0, *nods) for k in range(len(centre))]
-    widths = [fwhm[k] for _ in (0.0, *nods) for k in range(len(centre))]
-    profiles = np.stack([fast.integrate(window.n_cross, c, w) for c, w in zip(places, widths, strict=True)], axis=1)
-    return _Model(profiles, centre, fwhm)
-
-
-def _nod_mode(window: Window, model: _Model, recipe: Recipe, nods: tuple[float, ...]) -> tuple[str, NDArray[np.bool_]]:
-    """Mask or model the negative traces, and the pixels that masking takes."""
-    masked = np.zeros((window.n_disp, window.n_cross), dtype=bool)
-    if not nods:
-        return "ignore", masked
-    row = np.arange(window.n_cross)
-    half = np.maximum(1.5 * model.fwhm, 2.0)
-    for offset in nods:
-        for centre, reach in zip(model.centre, half, strict=True):
-            masked |= np.abs(row - (centre + offset)[:, None]) <= reach[:, None]
-    if recipe.nods.mode in ("mask", "model"):
-        return recipe.nods.mode, masked
-    near = np.zeros_like(masked)
-    for centre, reach in zip(model.centre, half, strict=True):
-        near |= np.abs(row - centre[:, None]) <= reach[:, None]
-    usable = window.weight > 0
-    left = (usable & ~masked & ~near).sum(axis=1)[usable.any(axis=1)]
-    apart = min(abs(o) for o in nods) > 2.5 * float(np.median(model.fwhm))
-    return ("mask" if apart and np.median(left) >= 6 else "model"), masked
-
-
-def _clear(window: Window, model: _Model, nods: tuple[float, ...], reach: float = 2.0) -> NDArray[np.bool_]:
-    """Pixels free of sources and of their negative twins, shape (n_disp, n_cross)."""
-    row = np.arange(window.n_cross)
-    clear = np.ones((window.n_disp, window.n_cross), dtype=bool)
-    for offset in (0.0, *nods):
-        # a negative twin holds a third of the light or so, and is modelled or masked: its wings matter less
-        far = reach if offset == 0.0 else 0.6 * reach
-        for centre, fwhm in zip(model.centre, model.fwhm, strict=True):
-            clear &= np.abs(row - (centre + offset)[:, None]) > far * fwhm[:, None] + 0.5
-    return clear
-
-
-def clean(
-    frame: Frame,
-    window: Window,
-    variance: Variance,
-    start: Start,
-    choice: Choice,
-    recipe: Recipe,
-    before: Layers | None = None,
-) -> Layers:
-    """Background, outliers and revised variance for a given trace; `before` holds what an earlier round found."""
-    nods = start.problem.nods
-    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
-    mode, nod_pixels = _nod_mode(window, model, recipe, nods)
-    profiles = _compose(model.profiles, len(model.centre), mode, recipe)
-    usable = window.weight > 0
-    if mode == "mask":
-        usable &= ~nod_pixels
-    clear = _clear(window, model, nods)
-    rejected = Rejected(np.zeros_like(usable), np.zeros(len(usable), dtype=bool)) if before is None else before.rejected
-    weight = usable * window.weight
-    kept = weight * ~rejected.pixels
-    if before is None and recipe.rejection.mode is not False:
-        # a smooth background must not be fitted to cosmic rays: reject against a rough one first
-        rough = _rough_background(window, weight, model, choice, start, clear)
-        noise = _pixel_noise(window.data - rough, kept, clear)
-        rejected = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
-        kept = weight * ~rejected.pixels
-    background = _background(window, kept, profiles, model, clear, recipe)
-    slope, clipped = _slope(window, variance, profiles, background, kept, recipe)
-    if slope > 0:
-        # the first model was weighted with the variance that is to be replaced, and is low where that is: go round
-        for _ in range(3 if before is None else 2):
-            light = _light(window, profiles, background, kept, smooth=_SMOOTH) + background.image
-            weight = usable / _revised(window, light, slope, clipped)
-            kept = weight * ~rejected.pixels
-            background = _background(window, kept, profiles, model, clear, recipe)
-    noise = _pixel_noise(window.data - background.image, kept, clear)
-    floor = _FIRST_FLOOR if before is None else 0.0
-    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, floor)
-    kept = weight * ~found.pixels
-    if (found.pixels != rejected.pixels).any():
-        background = _background(window, kept, profiles, model, clear, recipe)
-    slow = _slow_noise(window.data - background.image, kept, clear)
-    sources = model.profiles[:, : len(model.centre)]
-    return Layers(
-        profiles, sources, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slow, slope
-    )
-
-
-def _compose(profiles: FloatArray, n_source: int, mode: str, recipe: Recipe) -> FloatArray:
-    """Linear terms of sources and negative twins: twins free, part of their source where depths are given, or none."""
-    sources = profiles[:, :n_source]
-    if mode != "model":
-        return sources
-    depths = recipe.nods.depths
-    if depths is None:
-        return profiles
-    twins = profiles[:, n_source:].reshape(len(profiles), -1, n_source, profiles.shape[2])
-    if len(depths) != twins.shape[1]:
-        raise bad_value("nods.depths", "Recipe", f"one for each of the {twins.shape[1]} offsets", depths, RecipeError)
-    return sources + np.einsum("o,xosy->xsy", np.array(depths), twins)
-
-
-def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: Layers, recipe: Recipe) -> Layers:
-    """Correct the profile from the data where the S/N carries it, then background and outliers once more."""
-    wanted = recipe.profile.empirical if recipe.profile.kind != "spline" else True
-    if wanted is False or not start.from_data:
-        return layers
-    nods = start.problem.nods
-    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
-    n_source = len(model.centre)
-    places = [(offset, k) for offset in (0.0, *nods) for k in range(n_source)]
-    modelled = layers.nod_mode == "model" and recipe.nods.depths is None
-    count = len(places) if modelled else n_source
-    correction = correct_profile(
-        np.where(layers.kept > 0, window.data - layers.background.image, 0.0),
-        layers.kept,
-        model.profiles[:, :count],
-        np.stack([model.centre[k] + offset for offset, k in places[:count]]),
-        np.stack([model.fwhm[k] for _, k in places[:count]]),
-        n_source,
-        noise=max(layers.noise, layers.slow),
-        step=_KNOTS_FINE if recipe.profile.kind == "spline" else _KNOTS,
-    )
-    if wanted == "auto" and not correction.significant:
-        return layers
-    better = model.profiles.copy()
-    better[:, :count] = correction.profiles
-    profiles = _compose(better, n_source, layers.nod_mode, recipe)
-    background = _background(window, layers.kept, profiles, model, layers.clear, recipe)
-    found = _reject(frame, window, layers.weight, profiles, model, choice, background.image, layers.noise, recipe, 0.0)
-    return replace(
-        layers,
-        profiles=profiles,
-        sources=better[:, :n_source],
-        background=background,
-        rejected=found,
-        kept=layers.weight * ~found.pixels,
-        empirical=True,
-    )
-
-
-def _background(
-    window: Window, weight: FloatArray, profiles: FloatArray, model: _Model, clear: NDArray[np.bool_], recipe: Recipe
-) -> BackgroundFit:
-    rows = np.ones(window.n_cross, dtype=bool)
-    if recipe.background.rows is not None:
-        index = np.arange(window.n_cross) + window.row
-        rows = np.any([(index >= low) & (index <= high) for low, high in recipe.background.rows], axis=0)
-        if not rows.any():
-            raise bad_value(
-                "background.rows",
-                "Recipe",
-                "windows that hold a row of the region",
-                recipe.background.rows,
-                RecipeError,
-            )
-    always_clear = clear.all(axis=0)
-    index = np.arange(window.n_cross)
-    below = always_clear & (index < model.centre.min())
-    above = always_clear & (index > model.centre.max())
-    return fit_background(window.data, weight, profiles, recipe.background, rows, clear, (below, above))
-
-
-def _pixel_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
-    """Empirical factor on the errors from source-free pixels, for thresholds only; between 1 and 5."""
-    pull = (residual * np.sqrt(weight))[clear & (weight > 0)]
-    return float(np.clip(robust_rms(pull), 1.0, 5.0)) if pull.size >= 50 else 1.0
-
-
-def _slow_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool_], n_bin: int = 20) -> float:
-    """Empirical factor on the errors of 20 columns together in one row: drizzled pixels and bad skies are correlated."""
-    whole = len(residual) // n_bin * n_bin
-    use = (weight * clear)[:whole]
-    if whole == 0:
-        return 1.0
-    top = (residual[:whole] * use).reshape(-1, n_bin, residual.shape[1]).sum(axis=1)
-    bottom = use.reshape(-1, n_bin, residual.shape[1]).sum(axis=1)
-    seen = bottom > 0
-    return float(np.clip(robust_rms(top[seen] / np.sqrt(bottom[seen])), 1.0, 20.0)) if seen.sum() >= 30 else 1.0
-
-
-def _reject(
-    frame: Frame,
-    window: Window,
-    weight: FloatArray,
-    profiles: FloatArray,
-    model: _Model,
-    choice: Choice,
-    background: FloatArray,
-    noise: float,
-    recipe: Recipe,
-    least_floor: float,
-) -> Rejected:
-    settings = recipe.rejection
-    none = Rejected(np.zeros(weight.shape, dtype=bool), np.zeros(len(weight), dtype=bool))
-    if settings.mode is False:
-        return none
-    data = np.where(weight > 0, window.data - background, 0.0)
-    n_source = len(model.centre)
-    found = reject(
-        data,
-        weight,
-        profiles,
-        _changes(window, model, choice),
-        n_source,
-        threshold=settings.threshold,
-        floor=max(settings.floor, least_floor),
-        noise=noise,
-    )
-    if settings.mode == "auto" and frame.meta.get("outliers_rejected") is True:
-        found = _spare_bright(data, weight, profiles, found, n_source)
-    if settings.grow:
-        pixels = found.pixels.copy()
-        for step in range(1, settings.grow + 1):
-            pixels[step:] |= found.pixels[:-step]
-            pixels[:-step] |= found.pixels[step:]
-        found = Rejected(pixels & (weight > 0), found.restored)
-    return found
-
-
-def _spare_bright(
-    data: FloatArray, weight: FloatArray, profiles: FloatArray, found: Rejected, n_source: int
-) -> Rejected:
-    """Undo rejections where the pipeline has rejected before us and the source is bright even without those pixels."""
-    rest = solve_columns(data, weight * ~found.pixels, profiles)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(np.einsum("xtt->xt", rest.covariance)[:, :n_source])
-        snr = (rest.coefficients[:, :n_source] / error).max(axis=1)
-        plain = solve_columns(data, weight, profiles)
-        all_error = np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, :n_source])
-        with_all = (plain.coefficients[:, :n_source] / all_error).max(axis=1)
-    # the flank of a line may lose its core to a tilted line and look faint: it stands beside a bright column
-    beside = np.convolve(snr > _SPARE_SNR, np.ones(3), mode="same") > 0.5
-    snr = np.where(beside & (with_all > _SPARE_SNR), with_all, snr)
-    bright = (snr > _SPARE_SNR)[:, None] & (np.abs(profiles[:, :n_source]).max(axis=1) > _SPARE_LIGHT)
-    return Rejected(found.pixels & ~bright, found.restored | (found.pixels & bright).any(axis=1))
-
-
-def _changes(window: Window, model: _Model, choice: Choice) -> FloatArray:
-    """What small errors of the first source's profile look like, per unit flux: shift, width, and a third wider."""
-    shape = choice.fit.shape.fast().at(np.arange(window.n_disp))
-    centre, fwhm = model.centre[0], model.fwhm[0]
-    profile, shift, width = shape.derivatives(window.n_cross, centre, fwhm)
-    wider = shape.integrate(window.n_cross, centre, 1.3 * fwhm) - profile
-    return np.stack([shift, width, wider], axis=1)
-
-
-def _rough_background(
-    window: Window, weight: FloatArray, model: _Model, choice: Choice, start: Start, clear: NDArray[np.bool_]
-) -> FloatArray:
-    """Background of medians of 16 columns, plus what all source-free rows of a column share (a sky line)."""
-    edges = edges_uniform(window.n_disp, max(window.n_disp // 16, 1))
-    binned = median_bins(window.data, weight, edges)
-    basis = start.problem.background
-    centre, fwhm = evaluate(choice.fit.geometry, binned.column)
-    terms = terms_of(choice.fit.shape.at(binned.column), centre, fwhm, start.problem.nods, basis, window.n_cross)
-    solution = solve_columns(binned.data, binned.weight, terms)
-    level = solution.coefficients[:, terms.shape[1] - len(basis) :] @ basis
-    image = np.repeat(level, np.diff(edges), axis=0)
-    use = clear & (weight > 0)
-    away = np.where(use, window.data - image, np.inf)
-    count = use.sum(axis=1)
-    ordered = np.sort(away, axis=1)
-    middle = ordered[np.arange(len(away)), np.maximum(count - 1, 0) // 2]
-    return image + np.where(count >= 5, middle, 0.0)[:, None]
-
-
-def _slope(
-    window: Window,
-    variance: Variance,
-    profiles: FloatArray,
-    background: BackgroundFit,
-    kept: FloatArray,
-    recipe: Recipe,
-) -> tuple[float, bool]:
-    """Slope of a variance that follows its own pixel's noise (0: it does not), and whether it stops at zero flux."""
-    if recipe.noise.revise is False:
-        return 0.0, True
-    image = _light(window, profiles, background, kept) + background.image
-    follows = window.part(variance.parts["poisson"]) if "poisson" in variance.parts else window.variance
-    good = kept > 0
-    slope, significance = data_derived_slope(follows, window.data, image, good)
-    if slope <= 0 or (recipe.noise.revise == "auto" and significance < 10.0):
-        return 0.0, True
-    dark = good & (window.data < 0)
-    below, strength = data_derived_slope(follows, -window.data, np.abs(image), dark)
-    return slope, not (below < -0.5 * slope and strength < -5.0)
-
-
-def _revised(window: Window, image: FloatArray, slope: float, clipped: bool) -> FloatArray:
-    """The variance with the part that follows the pixel replaced by the model's (Horne 1986, step 6)."""
-    seen = np.maximum(window.data, 0.0) if clipped else window.data
-    meant = np.maximum(image, 0.0) if clipped else image
-    good = window.weight > 0
-    least = 0.05 * np.median(window.variance[good])
-    return np.where(good, np.maximum(window.variance - slope * (seen - meant), least), window.variance)
-
-
-def _light(
-    window: Window, profiles: FloatArray, background: BackgroundFit, kept: FloatArray, smooth: int = 0
-) -> FloatArray:
-    """Model of the sources (and their negative twins) without background.
-
-    With `smooth`, each flux is the mean of so many columns to either side where it agrees with that mean at 3 sigma: a
-    variance made from a column's own flux would be small where that flux happens to be low.
-    """
-    data = np.where(kept > 0, window.data - background.image, 0.0)
-    solution = solve_columns(data, kept, profiles)
-    if smooth:
-        flux = solution.coefficients
-        seen = np.isfinite(np.einsum("xtt->xt", solution.covariance))
-        error = np.sqrt(np.where(seen, np.einsum("xtt->xt", solution.covariance), 0.0))
-        box = np.ones(2 * smooth + 1)
-        count = np.stack([np.convolve(s, box, mode="same") for s in seen.T.astype(float)], axis=1)
-        total = np.stack([np.convolve(f, box, mode="same") for f in np.where(seen, flux, 0.0).T], axis=1)
-        mean = total / np.maximum(count, 1.0)
-        flux = np.where(np.abs(flux - mean) < 3.0 * error, mean, flux)
-        return (flux[:, None, :] @ profiles)[:, 0]
-    return np.einsum("xty,xt->xy", profiles, solution.coefficients)
-
-
-def improve(
-    frame: Frame, window: Window, variance: Variance, start: Start, choice: Choice, layers: Layers, recipe: Recipe
-) -> tuple[Choice, Layers]:
-    """Fit trace and width again to bins that follow the S/N, on cleaned pixels; then background and outliers again."""
-    if start.problem.free_centre or start.problem.free_width:
-        binned = _second_bins(window, layers)
-        problem = replace(start.problem, nods=start.problem.nods if layers.nod_mode == "model" else ())
-        better = choose_geometry(
-            binned,
-            choice.fit.geometry,
-            replace(problem, shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape),
-            recipe,
-            rectified=frame.meta.get("rectified") is True,
-            from_data=start.from_data,
-            noise=layers.slow,
-        )
-        choice = better if _agrees(window, choice, better) else choice
-    return choice, clean(frame, window, variance, start, choice, recipe, layers)
-
-
-def _agrees(window: Window, first: Choice, second: Choice) -> bool:
-    """Whether the refined trace is where the robust one was: it may be sharper, not another one."""
-    column = np.linspace(0, window.n_disp - 1, 9)
-    (before, wide), (after, width) = (evaluate(c.fit.geometry, column) for c in (first, second))
-    moved = np.abs(after - before) / wide
-    return bool((np.median(moved, axis=1) < 0.5).all() and (np.abs(np.log(width / wide)) < 0.7).all())
-
-
-def _second_bins(window: Window, layers: Layers) -> Binned:
-    data = np.where(layers.kept > 0, window.data - layers.background.image, 0.0)
-    solution = solve_columns(data, layers.kept, layers.profiles)
-    n_source = len(layers.centre)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        signal = solution.coefficients[:, :n_source] ** 2 / np.einsum("xtt->xt", solution.covariance)[:, :n_source]
-    strength = np.maximum(np.nan_to_num(signal).max(axis=1) - 1.0, 0.0)
-    # no column counts for more than a bin: one cosmic ray must not take the bins from all others
-    edges = edges_by_signal(np.minimum(strength, _BIN_SNR**2), _BIN_SNR**2, _MOST_BINS)
-    edges = split_moving(edges, layers.centre[0], _MOST_MOVE * layers.fwhm[0])
-    light = np.einsum("xty,xt->xy", layers.profiles, solution.coefficients)
-    return mean_bins(data, layers.kept, light, edges, solution.coefficients[:, :n_source].max(axis=1))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .choose import Choice
 from .frame import Frame
+from .layers import Final, Layers, NoiseScale
 from .locate import Start, second_source
 from .noise import Variance
 from .recipe import Recipe
-from .results import Boxcar
+from .results import Boxcar, TraceFit
 from .window import Window
-
-if TYPE_CHECKING:
-    from .assemble import Final, Layers, NoiseScale
 
 __all__ = ["figures", "nods_in_words", "noise_in_words"]
 
@@ -41,6 +39,7 @@ def figures(
     unrejected: FloatArray,
     flux_window: str,
     rescale: NoiseScale,
+    trace: TraceFit,
 ) -> MappingProxyType[str, Any]:
     """Collect the figures.
 
@@ -55,11 +54,9 @@ def figures(
         ``detection_snr``, ``noise`` (in words) and ``warnings`` (tuple of sentences).
     """
     n_source = len(layers.centre)
-    light = np.einsum("xty,xt->xy", layers.profiles, final.solution.coefficients)
-    residual = np.where(layers.kept > 0, window.data - layers.background.image - light, 0.0)
     n_good = int((layers.kept > 0).sum())
     n_free = layers.profiles.shape[1] * int((layers.kept > 0).any(axis=1).sum()) + layers.background.n_parameters
-    chi2 = float((residual**2 * layers.kept).sum() / max(n_good - n_free, 1))
+    chi2 = float((final.residual**2 * layers.kept).sum() / max(n_good - n_free, 1))
     snr = flux / uncertainty
     finite = np.isfinite(snr)
     columns = slice(window.column, window.column + window.n_disp)
@@ -88,7 +85,7 @@ def figures(
             _ratio(flux[:, k], box_flux[:, k] / inside[:, k], box_error[:, k] / inside[:, k]) for k in range(n_source)
         ),
         "profile_fraction": tuple(_median(final.good_fraction[:, k]) for k in range(n_source)),
-        "trace_rms": float("nan"),
+        "trace_rms": trace.rms,
         "profile": choice.kind,
         "empirical": layers.empirical,
         "flux_window": flux_window,

@@ -1,8 +1,8 @@
 """Outlier rejection by leave-one-out residuals.
 
-On an undersampled profile a hit on the core drags the fitted flux with it, and the plain residual then blames its innocent
-neighbours. Pixels are therefore ranked by what chi2 would lose without them, ``r^2 W / (1 - h)`` with h the leverage, and
-judged against the flux that the other pixels give; one pixel per column and round.
+On an undersampled profile a hit on the core drags the fitted flux with it, and the plain residual then blames its
+innocent neighbours. Pixels are therefore ranked by what chi2 would lose without them, ``r^2 W / (1 - h)`` with h the
+leverage, and judged against the flux that the other pixels give; one pixel per column and round.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def reject(
         active = active[hit]
         pixels[active, worst[hit]] = True
     _reconsider(data, weight, profiles, pixels, n_source, threshold, floor, noise)
-    restored = _restore(data, weight, profiles, changes, pixels, n_source, noise, threshold)
+    restored = _restore(data, weight, profiles, changes, pixels, n_source, noise)
     back = _believable(data, weight, profiles, pixels, n_source) & restored[:, None]
     return Rejected(pixels & ~back, restored & (back & pixels).any(axis=1))
 
@@ -117,15 +117,14 @@ def _reconsider(
 ) -> None:
     """Look for a smaller explanation where two or more pixels of a core went (changes `pixels`, which is ours).
 
-    A hit that covers two core pixels outweighs the innocent ones, and leaving out one pixel at a time then removes those.
-    All runs of up to four neighbouring pixels are tried; the fewest pixels that make the column consistent win.
+    A hit that covers two core pixels outweighs the innocent ones, and leaving out one pixel at a time then removes
+    those. All runs of up to four neighbouring pixels are tried; the fewest pixels that make the column consistent win.
     """
     light = np.abs(profiles[:, :n_source]).max(axis=1)
     reach = light > 0.003
     columns = np.flatnonzero((pixels & reach).sum(axis=1) >= 2)
-    if len(columns) > _MANY * len(
-        pixels
-    ):  # not hits but a profile that does not fit: no explanation by pixels is right
+    if len(columns) > _MANY * len(pixels):
+        # not hits but a profile that does not fit: no explanation by pixels is right
         return
     for column in columns:
         rows = np.flatnonzero(reach[column])
@@ -188,7 +187,6 @@ def _restore(
     pixels: NDArray[np.bool_],
     n_source: int,
     noise: float,
-    threshold: float,
 ) -> NDArray[np.bool_]:
     """Columns where a profile error explains the rejected core pixels better than outliers do.
 
@@ -215,7 +213,7 @@ def _restore(
         cost_hits = hits.chi2.sum() / noise**2 + _HIT_COST * core[near].sum()
         off_core = pixels[near] & ~core[near]
         cost_shape, n_shape = _shape_cost(
-            data[near], weight[near] * ~off_core, profiles[near], changes[near], plain.coefficients[near], n_source
+            data[near], weight[near] * ~off_core, profiles[near], changes[near], plain.coefficients[near]
         )
         if cost_shape / noise**2 + 4.0 * n_shape < cost_hits:
             restored[column] = True
@@ -228,7 +226,6 @@ def _shape_cost(
     profiles: FloatArray,
     changes: FloatArray,
     coefficients: FloatArray,
-    n_source: int,
 ) -> tuple[float, int]:
     """Chi2 of a few columns whose profile may deviate by one common pattern of shift and width."""
     n_column, n_profile, n_cross = profiles.shape

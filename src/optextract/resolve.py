@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .choose import Choice
-from .frame import Frame
+from .layers import Layers
 from .locate import Start
 from .noise import Variance
 from .recipe import Recipe
@@ -18,14 +19,13 @@ __all__ = ["resolved"]
 
 def resolved(
     recipe: Recipe,
-    frame: Frame,
     window: Window,
     start: Start,
     choice: Choice,
-    layers: Any,
+    layers: Layers,
     variance: Variance,
     flux_window: str,
-    quality: Any,
+    quality: Mapping[str, Any],
 ) -> Recipe:
     """Fill in the values that the stages chose.
 
@@ -79,13 +79,9 @@ def resolved(
             "scale": float(quality["noise_scale"]) if recipe.noise.scale == "auto" else recipe.noise.scale,
         },
         nods={"mode": layers.nod_mode, **({"offsets": start.problem.nods} if start.problem.nods else {})},
-        rejection={"mode": _rejection(recipe, frame)},
+        rejection={"mode": recipe.rejection.mode is not False},
         flux={"window": flux_window, "boxcar_width": box},
     )
-
-
-def _rejection(recipe: Recipe, frame: Frame) -> bool:
-    return True if recipe.rejection.mode == "auto" else recipe.rejection.mode
 
 
 def _within(value: float, bounds: tuple[float, float] | None) -> float:

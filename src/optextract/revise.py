@@ -1,0 +1,127 @@
+"""Revision of the variance from the model, where the file's follows the noise of its own pixels (Horne 1986, step 6).
+
+A Poisson variance made from the noisy pixel is small where the pixel happens to be low: weighted with it, faint fluxes
+come out too small.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .background import BackgroundFit
+from .noise import Variance, data_derived_slope
+from .recipe import Noise
+from .solve import solve_columns
+from .window import Window
+
+__all__ = ["find_slope", "model_light", "revised_variance"]
+
+FloatArray = NDArray[np.float64]
+
+
+def find_slope(
+    window: Window,
+    variance: Variance,
+    profiles: FloatArray,
+    background: BackgroundFit,
+    kept: FloatArray,
+    noise: Noise,
+) -> tuple[float, bool]:
+    """Find how much the variance follows the noise of its own pixels.
+
+    Parameters
+    ----------
+    window : Window
+        The pixels that take part.
+    variance : Variance
+        The chosen variance: its Poisson part is looked at where it has one.
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+        Sources and their negative twins.
+    background : BackgroundFit
+        The background.
+    kept : ndarray, shape (n_disp, n_cross)
+        Inverse variances after rejection.
+    noise : Noise
+        The recipe's section.
+
+    Returns
+    -------
+    slope : float
+        Change of variance per unit of pixel value; 0 where it does not follow, or is not to be revised.
+    clipped : bool
+        Whether it stops at zero flux.
+    """
+    if noise.revise is False:
+        return 0.0, True
+    image = model_light(window, profiles, background, kept) + background.image
+    follows = window.part(variance.parts["poisson"]) if "poisson" in variance.parts else window.variance
+    good = kept > 0
+    slope, significance = data_derived_slope(follows, window.data, image, good)
+    if slope <= 0 or (noise.revise == "auto" and significance < 10.0):
+        return 0.0, True
+    dark = good & (window.data < 0)
+    below, strength = data_derived_slope(follows, -window.data, np.abs(image), dark)
+    return slope, not (below < -0.5 * slope and strength < -5.0)
+
+
+def revised_variance(window: Window, image: FloatArray, slope: float, clipped: bool) -> FloatArray:
+    """Replace the part of the variance that follows the pixel by the model's.
+
+    Parameters
+    ----------
+    window : Window
+        Pixel values and the variance as it is.
+    image : ndarray, shape (n_disp, n_cross)
+        Model of the pixel values.
+    slope, clipped : float, bool
+        As `find_slope` found them.
+
+    Returns
+    -------
+    ndarray, shape (n_disp, n_cross)
+        Nowhere below a twentieth of the median, so that no pixel outweighs all others.
+    """
+    seen = np.maximum(window.data, 0.0) if clipped else window.data
+    meant = np.maximum(image, 0.0) if clipped else image
+    good = window.weight > 0
+    least = 0.05 * np.median(window.variance[good])
+    return np.where(good, np.maximum(window.variance - slope * (seen - meant), least), window.variance)
+
+
+def model_light(
+    window: Window, profiles: FloatArray, background: BackgroundFit, kept: FloatArray, smooth: int = 0
+) -> FloatArray:
+    """Model the sources (and their negative twins) without background.
+
+    Parameters
+    ----------
+    window : Window
+        Pixel values.
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+        Sources and their negative twins.
+    background : BackgroundFit
+        The background.
+    kept : ndarray, shape (n_disp, n_cross)
+        Inverse variances after rejection.
+    smooth : int, optional
+        Take for each flux the mean of so many columns to either side where it agrees with that mean at 3 sigma: a
+        variance made from a column's own flux would be small where that flux happens to be low.
+
+    Returns
+    -------
+    ndarray, shape (n_disp, n_cross)
+    """
+    data = np.where(kept > 0, window.data - background.image, 0.0)
+    solution = solve_columns(data, kept, profiles)
+    if smooth:
+        flux = solution.coefficients
+        seen = np.isfinite(np.einsum("xtt->xt", solution.covariance))
+        error = np.sqrt(np.where(seen, np.einsum("xtt->xt", solution.covariance), 0.0))
+        box = np.ones(2 * smooth + 1)
+        count = np.stack([np.convolve(s, box, mode="same") for s in seen.T.astype(float)], axis=1)
+        total = np.stack([np.convolve(f, box, mode="same") for f in np.where(seen, flux, 0.0).T], axis=1)
+        mean = total / np.maximum(count, 1.0)
+        flux = np.where(np.abs(flux - mean) < 3.0 * error, mean, flux)
+        return (flux[:, None, :] @ profiles)[:, 0]
+    return np.einsum("xty,xt->xy", profiles, solution.coefficients)

@@ -1,0 +1,137 @@
+"""Bins for the global fit of trace and width: medians at first, then means that follow the S/N."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
+from .choose import Choice, choose_geometry
+from .finder import BIN_CLIP
+from .frame import Frame
+from .layers import Layers
+from .locate import Start
+from .recipe import Recipe
+from .solve import solve_columns
+from .trace import evaluate
+from .window import Window
+
+__all__ = ["first_choice", "refine"]
+
+_BIN_SNR = 5.0
+_LINE_SNR = 4.0  # of a bin that shows an emission line
+_MOST_BINS = 160
+_MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
+
+
+def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> Choice:
+    """Fit trace and width to medians of bins, which no cosmic ray moves; to the bins with lines where only those show.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame, for whether it is rectified.
+    window : Window
+        The pixels that take part.
+    start : Start
+        Where the fit starts.
+    recipe : Recipe
+        The settings.
+
+    Returns
+    -------
+    Choice
+    """
+    if recipe.sources.find == "lines":
+        edges = start.detection.edges
+        binned = mean_bins(window.data, window.weight, np.zeros_like(window.data), edges)
+        bright = start.detection.bin_snr > _LINE_SNR
+        binned = Binned(binned.data, binned.weight * bright[:, None], binned.column, binned.edges)
+    else:
+        binned = median_bins(window.data, window.weight, _first_edges(window, start, recipe))
+    return choose_geometry(
+        binned,
+        start.geometry,
+        start.problem,
+        recipe,
+        rectified=frame.meta.get("rectified") is True,
+        from_data=start.from_data,
+    )
+
+
+def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.intp]:
+    bins = recipe.trace.bins
+    if isinstance(bins, int):
+        return edges_uniform(window.n_disp, bins)
+    if isinstance(bins, tuple):
+        edges = np.round(np.array(bins) - window.column).astype(np.intp)
+        return np.unique(np.clip(np.concatenate([[0], edges, [window.n_disp]]), 0, window.n_disp))
+    # the S/N of a detection is capped per bin: it says little of a bright source, for which medians of 16 columns do
+    capped = 0.7 * BIN_CLIP * np.sqrt(len(start.detection.bin_snr))
+    most = window.n_disp // 16 + 1
+    count = most if start.detection.snr > capped else int(np.clip((start.detection.snr / _BIN_SNR) ** 2, 1, most))
+    edges = edges_uniform(window.n_disp, count)
+    centre, fwhm = evaluate(start.geometry, window.columns)
+    return split_moving(edges, centre[0], 2 * _MOST_MOVE * fwhm[0])
+
+
+def refine(frame: Frame, window: Window, start: Start, choice: Choice, layers: Layers, recipe: Recipe) -> Choice:
+    """Fit trace and width again, on cleaned pixels in bins that follow the S/N.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame, for whether it is rectified.
+    window : Window
+        The pixels that take part.
+    start : Start
+        What is free.
+    choice : Choice
+        The first trace and width.
+    layers : Layers
+        Background, outliers and weights that were found with them.
+    recipe : Recipe
+        The settings.
+
+    Returns
+    -------
+    Choice
+        The refined one, or the first where nothing is free or the refined one is elsewhere.
+    """
+    if not (start.problem.free_centre or start.problem.free_width):
+        return choice
+    problem = replace(start.problem, nods=start.problem.nods if layers.nod_mode == "model" else ())
+    better = choose_geometry(
+        _second_bins(window, layers),
+        choice.fit.geometry,
+        replace(problem, shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape),
+        recipe,
+        rectified=frame.meta.get("rectified") is True,
+        from_data=start.from_data,
+        noise=layers.slow,
+    )
+    return better if _agrees(window, choice, better) else choice
+
+
+def _agrees(window: Window, first: Choice, second: Choice) -> bool:
+    """Whether the refined trace is where the robust one was: it may be sharper, not another one."""
+    column = np.linspace(0, window.n_disp - 1, 9)
+    (before, wide), (after, width) = (evaluate(c.fit.geometry, column) for c in (first, second))
+    moved = np.abs(after - before) / wide
+    return bool((np.median(moved, axis=1) < 0.5).all() and (np.abs(np.log(width / wide)) < 0.7).all())
+
+
+def _second_bins(window: Window, layers: Layers) -> Binned:
+    data = np.where(layers.kept > 0, window.data - layers.background.image, 0.0)
+    solution = solve_columns(data, layers.kept, layers.profiles)
+    n_source = len(layers.centre)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        signal = solution.coefficients[:, :n_source] ** 2 / np.einsum("xtt->xt", solution.covariance)[:, :n_source]
+    strength = np.maximum(np.nan_to_num(signal).max(axis=1) - 1.0, 0.0)
+    # no column counts for more than a bin: one cosmic ray must not take the bins from all others
+    edges = edges_by_signal(np.minimum(strength, _BIN_SNR**2), _BIN_SNR**2, _MOST_BINS)
+    edges = split_moving(edges, layers.centre[0], _MOST_MOVE * layers.fwhm[0])
+    light = np.einsum("xty,xt->xy", layers.profiles, solution.coefficients)
+    return mean_bins(data, layers.kept, light, edges, solution.coefficients[:, :n_source].max(axis=1))
