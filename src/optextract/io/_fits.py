@@ -96,6 +96,11 @@ class FitsFile:
                     self.headers = [hdu.header for hdu in self.hdus]
                 except DAMAGE as error:
                     raise ReadError(f"{self.path} is not readable as FITS: {error}") from error
+            if len(self.hdus) != len(self.extents):
+                raise ReadError(
+                    f"{self.path} is damaged: {len(self.extents)} HDUs follow from the sizes in its headers, astropy "
+                    f"finds {len(self.hdus)}"
+                )
             self.complaints = tuple(dict.fromkeys(str(item.message).strip() for item in caught))
         except BaseException:
             self._stream.close()
