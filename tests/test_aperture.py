@@ -115,7 +115,7 @@ def test_variance_may_be_chosen_as_in_a_recipe(frame):
     np.testing.assert_allclose(found.uncertainty, np.sqrt(frame.variance[3:6].sum(axis=0)))
 
 
-# wavelength along a trace -----------------------------------------------------------------------------------------------
+# wavelength along a trace --------------------------------------------------------------------------------------------
 
 
 def test_wavelength_image_is_read_along_the_trace():

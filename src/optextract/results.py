@@ -263,7 +263,7 @@ class Extraction:
         """Return one source as a `specutils.Spectrum`.
 
         Columns without a wavelength are left out. The mask is True where the flux is NaN; the meta holds the source's
-        name, the recipe, the flags and the provenance.
+        number and name, the recipe, the flags and the provenance.
 
         Parameters
         ----------
@@ -287,8 +287,10 @@ class Extraction:
             raise bad_value("source", "Extraction.to_spectrum", f"between 0 and {self.n_source - 1}", source)
         keep = np.isfinite(self.wavelength.value)
         flux = self.flux[source, keep]
+        named = self.resolved.sources.items[source].name if source < len(self.resolved.sources.items) else None
         meta = {
             "source": source,
+            "source_name": self.meta.get("source_name") if named is None else named,
             "flags": np.array(self.flags[source, keep]),
             "recipe": self.resolved.to_yaml(full=True),
             "provenance": dict(self.provenance),
