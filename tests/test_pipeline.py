@@ -60,7 +60,7 @@ def small(name: str = "mid", seed: int = 2, **changes) -> ox.Frame:
         ),
         (
             lambda: ox.extract(small(), ox.Recipe(nods={"mode": "mask"})),
-            "The 'nods.offsets' parameter of Recipe must be given where neither the frame nor its kernel slice tells of",
+            "The 'nods.offsets' parameter of Recipe must be given where neither the frame nor its kernel slice",
         ),
         (
             lambda: ox.extract(small(), ox.Recipe(sources={"number": 2, "items": [{}, {}, {}]})),
@@ -117,7 +117,8 @@ def test_resolved_recipe_extracts_what_was_extracted(name):
     first = ox.extract(frame, ox.Recipe(sources={"number": 2 if name == "blend" else 1}))
     again = ox.extract(frame, first.resolved)
     away = np.abs(again.flux - first.flux) / first.uncertainty
-    assert np.nanquantile(away, 0.95) < 0.6
+    assert np.nanmedian(away) < 0.5
+    assert np.nanquantile(away, 0.95) < 1.0
     np.testing.assert_allclose(np.nanmedian(again.uncertainty / first.uncertainty), 1.0, rtol=0.01)
     assert again.n_source == first.n_source
 

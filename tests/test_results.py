@@ -140,7 +140,7 @@ def test_sources_too_close_are_flagged_and_their_errors_grow(separation, flagged
     one = make_scene("blend", 3, shape=(25, 300))
     first = float(np.median(one.truth.centre[0]))
     items = [{"centre": {"value": first + k * separation, "fixed": True}} for k in range(2)]
-    width = {"kind": "gaussian", "fwhm": {"value": 1.5, "fixed": True}}
+    width = {"kind": "gaussian", "fwhm": {"value": 1.5, "fixed": True}, "empirical": False}
     off = {"mode": False}  # a profile of two that is wrong by intent
     result = ox.extract(one.frame, ox.Recipe(sources={"items": items}, profile=width, rejection=off))
     assert (result.flags & Flag.BLENDED != 0).all() == flagged
