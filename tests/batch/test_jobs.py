@@ -89,7 +89,7 @@ def test_ecsv_catalogue(folder):
 
 def test_overrides_apply_to_inputs_and_later_rows_win(folder):
     (folder / "over.csv").write_text("file,slit,trace.degree\na_s2d.fits,,1\na_s2d.fits,S2,3\nother.fits,,2\n")
-    (job, other) = expand(["a_s2d.fits", "b_s2d.fits"], overrides="over.csv")
+    (job, other) = expand(["a_s2d.fits", "b_s2d.fits"], overrides=["over.csv"])
     assert job.slits is None
     assert job.recipe_for({"S1"}, Recipe()).trace.degree == 1
     assert job.recipe_for({"S2"}, Recipe()).trace.degree == 3
@@ -99,7 +99,7 @@ def test_overrides_apply_to_inputs_and_later_rows_win(folder):
 def test_a_row_may_name_a_recipe_file(folder):
     Recipe(trace={"degree": 4}).save(folder / "drawn.yaml")
     (folder / "over.csv").write_text("file,recipe,region\na_s2d.fits,drawn.yaml,3:9\n")
-    (job,) = expand(["a_s2d.fits"], overrides="over.csv")
+    (job,) = expand(["a_s2d.fits"], overrides=["over.csv"])
     assert job.recipe_for((), Recipe()) == Recipe(trace={"degree": 4}, region={"cross": (3.0, 9.0)})
 
 

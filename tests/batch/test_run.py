@@ -226,3 +226,29 @@ def test_progress_is_told_file_by_file(inputs, tmp_path):
     seen = []
     run_batch(inputs, out=tmp_path / "out", progress=seen.append)
     assert [len(records) for records in seen] == [1, 1, 1, 1, 1, 1, 3]
+
+
+def test_names_of_products_stay_when_the_order_of_inputs_changes(inputs, tmp_path):
+    (inputs / "night").mkdir()
+    (inputs / "night" / "g0_s2d.fits").write_bytes((inputs / "g1_s2d.fits").read_bytes())
+    here, there = inputs / "g0_s2d.fits", inputs / "night" / "g0_s2d.fits"
+    run_batch([here, there], out=tmp_path / "out")
+    before = folder_content(tmp_path / "out")
+    assert plan([there, here], out=tmp_path / "out", resume=True).jobs == ()
+    recipe = ox.Recipe(trace={"degree": 0})
+    run_batch([there, here], recipe, out=tmp_path / "out", resume=True)
+    assert folder_content(tmp_path / "out").keys() == before.keys()
+
+
+def test_resume_without_inputs_takes_those_of_the_earlier_run(inputs, tmp_path):
+    recipe = ox.Recipe(trace={"degree": 0})
+    run_batch(inputs, recipe, out=tmp_path / "out")
+    (tmp_path / "out" / "g3_s2d_optx1d.fits").unlink()
+    assert [Path(job.path).name for job in plan((), out=tmp_path / "out", resume=True).jobs] == ["g3_s2d.fits"]
+    found = run_batch((), out=tmp_path / "out", resume=True)
+    assert len(found) == 9
+    assert {record["recipe"] for record in read_manifest(tmp_path / "out")} == {recipe.digest()}
+    with pytest.raises(OptextractError, match=r"'inputs' parameter of run_batch must be files, unless resume is True"):
+        run_batch((), out=tmp_path / "out2")
+    with pytest.raises(OptextractError, match=r"must be the output folder of a run"):
+        run_batch((), out=tmp_path / "out3", resume=True)

@@ -123,18 +123,17 @@ def _one(record: Record, levels: Sequence[float], places: int, trust: bool) -> C
     try:
         recipe = Recipe.from_yaml(record["recipe_text"], name="the recipe in the manifest")
         check_trust(recipe, trust)
-        certificate = certify_file(record["file"], recipe, slit=_slit(record), levels=levels, places=places)
+        certificate = certify_file(
+            record["file"],
+            recipe,
+            slit=None if record["slit"] is None else record["index"],
+            levels=levels,
+            places=places,
+        )
         return Certified(record["file"], record["slit"], certificate)
     except FAILURES as error:
         _log.debug("%s could not be validated", record["file"], exc_info=True)
         return Certified(record["file"], record["slit"], None, " ".join(str(error).split()))
-
-
-def _slit(record: Record) -> str | int | None:
-    """What the reader calls the slit: its index, which is always among its names."""
-    if record["slit"] is None:
-        return None
-    return next((int(name) for name in record["names"] if name.isdecimal() and name != record["slit"]), record["slit"])
 
 
 def certified_table(found: Sequence[Certified]) -> Table:

@@ -18,9 +18,12 @@ from optextract.recipe import Recipe
 
 from .names import unique_stems
 
-__all__ = ["Job", "Override", "expand", "read_table"]
+__all__ = ["OVERRIDES", "Job", "Override", "expand", "read_table"]
 
 _log = logging.getLogger(__name__)
+
+#: Table of changes that an output folder has of its own, from a review.
+OVERRIDES = "overrides.csv"
 
 #: Columns of a table that are not fields of the recipe.
 _COLUMNS = ("file", "slit", "recipe", "region", "sources")
@@ -36,12 +39,15 @@ class Override:
         The slit it is for; None: every slit of the file.
     recipe : str or None
         A recipe file that replaces the common one.
+    text : str or None
+        A recipe as YAML text that replaces the common one.
     changes : tuple
         Pairs of a dotted field name and its value as text (YAML).
     """
 
     slit: str | None = None
     recipe: str | None = None
+    text: str | None = None
     changes: tuple[tuple[str, str], ...] = ()
 
     def apply(self, base: Recipe) -> Recipe:
@@ -52,7 +58,11 @@ class Override:
         RecipeError
             If a field is unknown or a value breaks its rule.
         """
-        recipe = base if self.recipe is None else Recipe.load(self.recipe)
+        recipe = base
+        if self.text is not None:
+            recipe = Recipe.from_yaml(self.text, name="the recipe in the manifest")
+        if self.recipe is not None:
+            recipe = Recipe.load(self.recipe)
         nested: dict[str, Any] = {}
         for name, text in self.changes:
             *sections, last = name.split(".")
@@ -89,6 +99,11 @@ class Job:
     slits: tuple[str, ...] | None = None
     overrides: tuple[Override, ...] = ()
     existing: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What the manifest knows the file by: its absolute path."""
+        return os.path.abspath(self.path)
 
     def recipe_for(self, names: Collection[str], base: Recipe) -> Recipe:
         """Return the recipe of a slit that is known by any of these names, changed in the order of the table's rows.
@@ -250,7 +265,9 @@ def expand(
     inputs: Sequence[str | Path],
     *,
     slits: Sequence[str] | None = None,
-    overrides: str | Path | None = None,
+    overrides: Sequence[str | Path] = (),
+    earlier: Sequence[tuple[str, Override]] = (),
+    stems: Mapping[str, str] | None = None,
 ) -> list[Job]:
     """Turn arguments into jobs, one a file, in the order given.
 
@@ -261,8 +278,12 @@ def expand(
         ``.ecsv``, see `read_table`).
     slits : sequence of str, optional
         Extract these slits only.
-    overrides : str or Path, optional
-        A table that changes the recipe of some of the files; see `read_table`.
+    overrides : sequence of str or Path, optional
+        Tables that change the recipe of some of the files, the last word last; see `read_table`.
+    earlier : sequence of (str, Override), optional
+        Further files, and what an earlier run asked of their spectra.
+    stems : mapping of str to str, optional
+        Stems that files (by absolute path) have from an earlier run, and keep.
 
     Returns
     -------
@@ -290,15 +311,20 @@ def expand(
                 known.add(slit)
             if override is not None and (override.changes or override.recipe):
                 rows.setdefault(key, []).append(override)
-    if overrides is not None:
-        for name, override in read_table(overrides):
+    for name, override in earlier:
+        key = os.path.abspath(name)
+        order.setdefault(key, name)
+        wanted[key] = None
+        rows.setdefault(key, []).append(override)
+    for table in overrides:
+        for name, override in read_table(table):
             rows.setdefault(os.path.abspath(name), []).append(override)
-        unused = sorted(set(rows) - set(order))
-        if unused:
-            _log.info("%s: %d files of the table are not among the inputs", overrides, len(unused))
-    stems = unique_stems(list(order.values()))
+    unused = sorted(set(rows) - set(order))
+    if unused:
+        _log.info("%d files of tables of changes are not among the inputs", len(unused))
+    names = unique_stems(list(order.values()), {} if stems is None else stems)
     jobs = []
-    for (key, name), stem in zip(order.items(), stems, strict=True):
+    for (key, name), stem in zip(order.items(), names, strict=True):
         asked = wanted[key]
         chosen = tuple(slits) if slits is not None else None if asked is None else tuple(sorted(asked))
         jobs.append(Job(path=name, stem=stem, slits=chosen, overrides=tuple(rows.get(key, ()))))

@@ -13,12 +13,12 @@ from typing import IO, Any
 
 from optextract.errors import OptextractError, bad_value
 
-__all__ = ["FORMAT", "MANIFEST", "Manifest", "read_manifest"]
+__all__ = ["FORMAT", "JOURNAL", "MANIFEST", "Manifest", "read_manifest"]
 
 _log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.jsonl"
-_JOURNAL = "manifest.journal"
+JOURNAL = "manifest.journal"
 FORMAT = 1
 Record = dict[str, Any]
 
@@ -78,7 +78,7 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.path, self.journal = folder / MANIFEST, folder / _JOURNAL
+        self.path, self.journal = folder / MANIFEST, folder / JOURNAL
         # file -> (where its records are, offset, number of lines; 0: one line of the journal)
         self._where: dict[str, tuple[Path, int, int]] = {}
         self._stream: IO[bytes] | None = None
@@ -251,7 +251,7 @@ def read_manifest(folder: str | Path) -> list[Record]:
         If the folder has no manifest, or a damaged one.
     """
     folder = Path(folder)
-    path, journal = folder / MANIFEST, folder / _JOURNAL
+    path, journal = folder / MANIFEST, folder / JOURNAL
     if not path.is_file() and not journal.is_file():
         raise bad_value("folder", "read_manifest", f"the output folder of a run (it holds {MANIFEST})", str(folder))
     found: dict[str, list[Record]] = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 __all__ = ["SUFFIX", "input_stem", "product_name", "safe_name", "unique_stems"]
 
@@ -45,7 +47,7 @@ def input_stem(path: str | Path) -> str:
     return name
 
 
-def unique_stems(paths: Sequence[str]) -> list[str]:
+def unique_stems(paths: Sequence[str], known: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Stems of the products of several files, one each, different from each other.
 
     Files of one name in several folders get the folder's name in front, and a number where that does not tell them
@@ -55,15 +57,21 @@ def unique_stems(paths: Sequence[str]) -> list[str]:
     ----------
     paths : sequence of str
         Different files.
+    known : mapping of str to str, optional
+        Stems that some files (by absolute path) have already; they keep them, and nobody else gets them.
 
     Returns
     -------
     list of str
         As long as `paths`.
     """
-    taken: set[str] = set()
+    taken = {stem.lower() for stem in known.values()}
     stems = []
     for path in paths:
+        before = known.get(os.path.abspath(path))
+        if before is not None:
+            stems.append(before)
+            continue
         plain = safe_name(input_stem(path))
         # file systems that ignore case would make one file of A and a
         for stem in _candidates(plain, path):

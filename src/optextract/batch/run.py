@@ -13,8 +13,8 @@ from optextract.errors import OptextractError, bad_value
 from optextract.recipe import Recipe
 
 from .backends import Died, on_dask, on_processes, serial
-from .jobs import Job, expand
-from .manifest import Manifest, Record
+from .jobs import OVERRIDES, Job, Override, expand
+from .manifest import JOURNAL, MANIFEST, Manifest, Record, read_manifest
 from .names import SUFFIX
 from .worker import CARDS, DISK_FULL, Settings, checksum, failure
 
@@ -102,10 +102,16 @@ def _keep(manifest: Manifest, job: Job, records: list[Record]) -> None:
     if not fresh:
         return
     redone = {record["slit"] for record in fresh}
+    before = {record["slit"]: record for record in manifest.records(job.key)}
+    for record in fresh:
+        old = before.get(record["slit"], {})
+        # that a person adjusted the recipe stays true of what came of it
+        if old.get("decision") == "adjusted" and record["status"] == "done":
+            record["decision"], record["note"] = "adjusted", old.get("note", "")
     partial = job.slits is not None or len(fresh) < len(records)
-    kept = [record for record in manifest.records(job.path) if record["slit"] not in redone] if partial else []
+    kept = [record for record in manifest.records(job.key) if record["slit"] not in redone] if partial else []
     # a failure of the whole file says nothing new of its slits, but they are not to be trusted either
-    manifest.put(job.path, [record for record in kept if record["slit"] is not None or None in redone] + fresh)
+    manifest.put(job.key, [record for record in kept if record["slit"] is not None or None in redone] + fresh)
 
 
 def _cores() -> int:
@@ -155,7 +161,14 @@ def plan(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise bad_value("out", "run_batch", "a folder", str(out))
-    jobs = expand(inputs, slits=slits, overrides=overrides)
+    if not inputs and not resume:
+        raise bad_value("inputs", "run_batch", "files, unless resume is True and says which they were", list(inputs))
+    # a review's own table has the last word
+    tables = [table for table in (overrides, out / OVERRIDES) if table is not None and Path(table).is_file()]
+    if overrides is not None and not Path(overrides).is_file():
+        raise bad_value("overrides", "run_batch", "an existing table", str(overrides))
+    stems = _stems(out) if resume else {}
+    jobs = expand(inputs, slits=slits, overrides=tables, earlier=() if inputs else _earlier(out), stems=stems)
     settings = Settings(
         out=out,
         recipe=Recipe() if recipe is None else recipe,
@@ -171,10 +184,27 @@ def plan(
             _sweep(out)
     except OSError as error:
         raise OptextractError(f"the output folder {out} cannot be used: {error}") from error
-    todo = [job for job in jobs if job.path not in set(unchanged)]
+    done = set(unchanged)
+    todo = [job for job in jobs if job.path not in done]
     if not settings.overwrite:
         todo = _with_existing(todo, out)
     return Batch(jobs=tuple(todo), unchanged=tuple(unchanged), settings=settings)
+
+
+def _earlier(out: Path) -> list[tuple[str, Override]]:
+    """Every file of an earlier run, with the recipe of each of its spectra."""
+    found = []
+    for record in read_manifest(out):
+        text = record.get("recipe_text")
+        found.append((record["file"], Override(slit=record["slit"], text=text)))
+    return found
+
+
+def _stems(out: Path) -> dict[str, str]:
+    """Names that an earlier run gave to files."""
+    if not (out / MANIFEST).is_file() and not (out / JOURNAL).is_file():
+        return {}
+    return {record["file"]: record["stem"] for record in read_manifest(out)}
 
 
 def _inputs_in(out: Path, jobs: Sequence[Job]) -> frozenset[str]:
@@ -203,7 +233,7 @@ def _unchanged(jobs: Sequence[Job], settings: Settings, manifest: Manifest) -> l
 
     found = []
     for job in jobs:
-        records = list(manifest.records(job.path))
+        records = list(manifest.records(job.key))
         if job.slits is not None:
             records = [record for record in records if record["slit"] in job.slits]
             if {record["slit"] for record in records} != set(job.slits):
@@ -261,7 +291,8 @@ def run_batch(
     Parameters
     ----------
     inputs : str, Path or sequence of them
-        Files, folders, patterns, ``@list`` or catalogues; see `optextract.batch.jobs.expand`.
+        Files, folders, patterns, ``@list`` or catalogues; see `optextract.batch.jobs.expand`. None at all, with
+        `resume`: those of the earlier run, each with its recipe.
     recipe : Recipe, optional
         For all of them; absent: every setting automatic.
     out : str or Path, optional
@@ -325,5 +356,5 @@ def run_batch(
     if batch.unchanged:
         with Manifest(batch.settings.out) as manifest:
             for path in batch.unchanged:
-                found.extend(manifest.records(path))
+                found.extend(manifest.records(os.path.abspath(path)))
     return records_table(found)

@@ -146,7 +146,8 @@ def _about(job: Job) -> dict[str, Any]:
     try:
         found = os.stat(job.path)
         return {
-            "file": job.path,
+            "file": job.key,
+            "stem": job.stem,
             "input_size": found.st_size,
             "input_mtime_ns": found.st_mtime_ns,
             "input_sha256": checksum(job.path),
@@ -181,7 +182,7 @@ def _one(
     from optextract import __version__
 
     started = time.monotonic()
-    base: Record = {**about, "slit": label, "names": sorted(names), "version": __version__}
+    base: Record = {**about, "slit": label, "names": sorted(names), "index": index, "version": __version__}
     try:
         recipe = job.recipe_for(names, settings.recipe)
         base["recipe"], base["recipe_text"] = recipe.digest(), recipe.to_yaml()
@@ -333,7 +334,8 @@ def failure(job: Job, slit: str | None, error: BaseException) -> Record:
 
     reason = " ".join(str(error).split())
     record: Record = {
-        "file": job.path,
+        "file": job.key,
+        "stem": job.stem,
         "slit": slit,
         "status": "failed",
         "error": type(error).__name__,

@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 def _configure_logging(args: argparse.Namespace) -> None:
     # the app tells where its page is
-    talk = max(args.verbose, 1) if args.command == "app" else args.verbose
+    talk = max(args.verbose, 1) if args.command in ("app", "review") else args.verbose
     level = logging.ERROR if args.quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(talk, 2)]
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
     logging.getLogger("optextract").setLevel(level)

@@ -79,6 +79,26 @@ def _simulate(args: argparse.Namespace) -> Generator[str, None, int]:
     return 0
 
 
+def _review(args: argparse.Namespace) -> Generator[str, None, int]:
+    from optextract.batch import Review
+
+    review = Review(args.folder, least=args.least, decided=args.decided)
+    if not len(review):
+        yield f"{args.folder}: nothing needs a look"
+        return 0
+    if args.list:
+        for item in review.items:
+            decided = f" ({item.decision})" if item.decision else ""
+            yield f"{item.score:5.1f}  {item.name}{decided}: {'; '.join(item.flags)}"
+        return 0
+    from optextract.panel.review import main
+
+    yield f"{len(review)} spectra to look at, worst first; closing the page ends this command."
+    main(review, theme=args.theme, port=args.port, browser=not args.no_browser)
+    yield f"{review.undecided} left undecided; optextract run --resume -o {args.folder} does the adjusted ones again"
+    return 0
+
+
 def _run(args: argparse.Namespace) -> Generator[str, None, int]:
     from .run import run
 
@@ -105,6 +125,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "info": _info,
         "init": _init,
         "report": _report,
+        "review": _review,
         "run": _run,
         "simulate": _simulate,
         "validate": _validate,

@@ -24,7 +24,7 @@ def _output(parser: argparse.ArgumentParser) -> None:
 
 def _run(commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser) -> None:
     run = commands.add_parser("run", parents=[common], help="extract spectra", description="Extract 1D spectra.")
-    run.add_argument("files", nargs="+", metavar="FILE", help=_FILES)
+    run.add_argument("files", nargs="*", metavar="FILE", help=f"{_FILES}; none with --resume: those of the earlier run")
     run.add_argument("-r", "--recipe", metavar="YAML", help="recipe (default: every setting automatic)")
     _output(run)
     run.add_argument("--slit", action="append", metavar="NAME", help="only this slit; may be repeated")
@@ -77,6 +77,17 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("folder", metavar="OUT", help="output folder of a run")
     report.add_argument("--page", metavar="HTML", help="file to write (default: report.html in the folder)")
     report.add_argument("--title", help="heading (default: the folder's name)")
+
+    review = commands.add_parser(
+        "review", parents=[common], help="look at the spectra of a run that need it, worst first"
+    )
+    review.add_argument("folder", metavar="OUT", help="output folder of a run")
+    review.add_argument("--least", type=float, default=5.0, metavar="SCORE", help="from this score on (default: 5)")
+    review.add_argument("--decided", action="store_true", help="show those again that are decided")
+    review.add_argument("--list", action="store_true", help="only say which they are, and why")
+    review.add_argument("--theme", choices=("light", "dark", "auto"), default="light")
+    review.add_argument("--port", type=int, default=0, help="port of the server (default: a free one)")
+    review.add_argument("--no-browser", action="store_true", help="only say where the page is")
 
     simulate = commands.add_parser("simulate", parents=[common], help="write a NIRSpec-like s2d file with known truth")
     simulate.add_argument("path", metavar="S2D", help="file to write; with --survey: a folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -70,13 +71,20 @@ def run(args: argparse.Namespace) -> Generator[str, None, int]:
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    slit = record["slit"]
-    return record["file"] if slit is None else f"{record['file']} [{slit}]"
+    slit, file = record["slit"], _shown(record["file"])
+    return file if slit is None else f"{file} [{slit}]"
+
+
+def _shown(file: str) -> str:
+    """A file below the working folder without that folder."""
+    relative = os.path.relpath(file)
+    return file if relative.startswith("..") else relative
 
 
 def _failure_line(record: Mapping[str, Any]) -> str:
-    reason, name = record["reason"], _name(record)
-    return reason if reason.startswith(record["file"]) else f"{name}: {reason}"
+    reason = record["reason"]
+    named = reason.startswith(record["file"]) or Path(record["file"]).name in reason.split(" ", 1)[0]
+    return reason if named else f"{_name(record)}: {reason}"
 
 
 def _figure(value: float | None, form: str, unit: str = "") -> str:
