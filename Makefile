@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv app test test-slow lint type demo clean broken
+.PHONY: help venv app test test-slow lint type demo docs docs-links clean broken
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,12 @@ demo: $(STAMP)  ## extract 79 simulated files, say what came out, how fast and h
 test-slow: $(STAMP)  ## what takes longer than the suite should: kills, thousands of spectra, a full disk
 	OPTEXTRACT_SLOW=1 $(PY) -m pytest tests/batch/slow -s
 
+docs: $(STAMP)  ## build the documentation into docs/_build/html: a warning is an error, nothing is fetched
+	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+docs-links: $(STAMP)  ## check the documentation's links to other sites, which needs the internet
+	OPTEXTRACT_DOCS_NOTEBOOKS=off $(PY) -m sphinx -b linkcheck docs docs/_build/links
+
 clean:  ## remove the environment, caches, builds and the demo
-	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
+	rm -rf $(VENV) $(DEMO) build dist docs/_build docs/_generated docs/notebooks .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

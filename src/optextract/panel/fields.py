@@ -79,8 +79,8 @@ LABELS = {
     "sources.shape": "FWHM of several sources",
     "sources.planned": "Use the planned position", "sources.planned_sigma": "its width (pixel)",
     "background.degree": "Degree", "background.along": "Along dispersion", "background.along_degree": "its degree",
-    "background.rows": "Background rows, such as [[2, 8], [30, 38]]", "nods.mode": "Negative nod traces",
-    "nods.offsets": "Nod offsets (pixel), such as [-5.1, 5.1]", "nods.depths": "Nod depths, such as [-0.33, -0.5]",
+    "background.rows": "Background rows", "nods.mode": "Negative nod traces",
+    "nods.offsets": "Nod offsets (pixel)", "nods.depths": "Nod depths",
     "trace.degree": "Degree of the centre", "trace.fwhm_degree": "Degree of the width",
     "trace.bins": "Bins along dispersion", "trace.given": "Given trace (file)", "trace.shift": "Let it move to fit",
     "noise.variance": "Variance from", "noise.scale": "Factor on all errors",
@@ -90,8 +90,16 @@ LABELS = {
     "rejection.threshold": "Threshold (sigma)", "rejection.floor": "Model error floor (fraction)",
     "rejection.grow": "Neighbours rejected too", "flux.window": "Flux refers to",
     "flux.min_profile": "Least good profile fraction", "flux.boxcar_width": "Boxcar width (pixel)",
-    "input.unit": "Unit of the pixels", "input.mapping": "Layout, such as {flux: 1, variance: 2}",
-    "input.dq_bits": "Bad DQ bits, such as [DO_NOT_USE]", "input.pixel_area_sr": "Pixel area (sr)",
+    "input.unit": "Unit of the pixels", "input.mapping": "Layout of the file",
+    "input.dq_bits": "Bad DQ bits", "input.pixel_area_sr": "Pixel area (sr)",
+}  # fmt: skip
+
+
+#: What could be typed, where that is not plain.
+EXAMPLES = {
+    "background.rows": "[[2, 8], [30, 38]]", "nods.offsets": "[-5.1, 5.1]", "nods.depths": "[-0.33, -0.5]",
+    "input.mapping": "{flux: 1, variance: 2}", "trace.bins": "auto, 40, or edges [0, 300, 900]",
+    "profile.model": "module:attr", "input.unit": "MJy / sr",
 }  # fmt: skip
 
 
@@ -203,7 +211,8 @@ def parse(name: str, value: Any) -> Any:
             )
         return tuple(ends)
     if kind == "parameter" and isinstance(value, Mapping):
-        return parameter(name, value)
+        # the form sends both limits apart; a notebook sends a parameter as the recipe knows it
+        return value if "bounds" in value else parameter(name, value)
     found = _scalar(name, value)
     if name in ("trace.given", "profile.template") and isinstance(found, str):
         return {"path": found}
@@ -297,6 +306,7 @@ def control(
         "label": label_of(name),
         "hint": _sentence(str(field.description)),
         "choices": words,
+        "example": EXAMPLES.get(name, " or ".join(words)),
         "changed": value != field.default,
         "error": "",
     }
@@ -327,7 +337,9 @@ def _chosen(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple) and value and all(isinstance(item, float | int) for item in value):
-        return ", ".join(f"{item:.4g}" for item in value)
+        return ", ".join(f"{item:.5g}" for item in value)
+    if isinstance(value, float):
+        return f"{value:.5g}"
     return str(shown(value))
 
 
