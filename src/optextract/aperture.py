@@ -20,15 +20,38 @@ FloatArray = NDArray[np.float64]
 
 
 def coverage(n_cross: int, lower: FloatArray, upper: FloatArray) -> FloatArray:
-    """Fraction of each pixel between two edges, shape (n_cross, ...): pixel i covers i - 0.5 to i + 0.5."""
+    """Fraction of each pixel between two edges.
+
+    Parameters
+    ----------
+    n_cross : int
+        Number of cross-dispersion pixels; pixel i covers i - 0.5 to i + 0.5.
+    lower, upper : ndarray of any shape
+        Edges, pixel.
+
+    Returns
+    -------
+    ndarray, shape (n_cross, ...)
+    """
     row = np.arange(n_cross).reshape((-1,) + (1,) * np.ndim(lower))
     return np.clip(np.minimum(upper, row + 0.5) - np.maximum(lower, row - 0.5), 0.0, 1.0)
 
 
 def wavelength_along(frame: Frame, centre: FloatArray) -> u.Quantity:
-    """Wavelength along a trace, shape (n_disp,); the column number in pixels where the frame has none.
+    """Wavelength along a trace; the column number in pixels where the frame has none.
 
     A wavelength image is interpolated linearly between the pixels above and below the trace.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame.
+    centre : ndarray, shape (n_disp,)
+        The trace, frame row.
+
+    Returns
+    -------
+    Quantity, shape (n_disp,)
     """
     if frame.wavelength is None:
         return u.Quantity(np.arange(frame.n_disp, dtype=float), u.pix)
@@ -55,7 +78,32 @@ def sum_aperture(
     upper: FloatArray,
     scale: float,
 ) -> tuple[FloatArray, dict[str, FloatArray], NDArray[np.uint32], FloatArray]:
-    """Sum of good pixels between two edges per column; NaN where there is none."""
+    """Sum the good pixels between two edges in each column.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n_cross, n_disp)
+        Pixel values.
+    good : ndarray of bool, shape (n_cross, n_disp)
+        Pixels to use.
+    variances : dict of str to ndarray, shape (n_cross, n_disp)
+        Variances to carry through the same sum.
+    lower, upper : ndarray, shape (n_disp,)
+        Edges, pixel.
+    scale : float
+        Factor from pixel values to the spectrum's unit.
+
+    Returns
+    -------
+    total : ndarray, shape (n_disp,)
+        NaN where no pixel is good, as are its variances.
+    spread : dict of str to ndarray, shape (n_disp,)
+        The variances of the sum.
+    flags : ndarray of uint32, shape (n_disp,)
+        `Flag` bits.
+    n_pixels : ndarray, shape (n_disp,)
+        Good pixels (fractional).
+    """
     part = coverage(len(flux), lower, upper)
     taken = np.where(good, part, 0.0)
     n_pixels = taken.sum(axis=0)

@@ -36,7 +36,24 @@ _BLEND_CONDITION = 100.0
 
 
 def window_factor(frame: Frame, recipe: Recipe, final: Final) -> tuple[str, FloatArray]:
-    """What the flux refers to, and the factor per column that makes it so, shape (n_disp, n_source)."""
+    """Find what the flux refers to.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame, for the type of its source.
+    recipe : Recipe
+        The settings.
+    final : Final
+        The solution, for how much of each profile lies in the window.
+
+    Returns
+    -------
+    kind : str
+        "infinite" or "region".
+    factor : ndarray, shape (n_disp, n_source)
+        Factor on the flux of the whole profile that makes it so.
+    """
     kind = recipe.flux.window
     if kind == "auto":
         extended = str(frame.meta.get("source_type", "")).upper() == "EXTENDED"
@@ -48,7 +65,26 @@ def window_factor(frame: Frame, recipe: Recipe, final: Final) -> tuple[str, Floa
 def make_flags(
     layers: Layers, final: Final, start: Start, least: float
 ) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """Flags per column and source (n_disp, n_source), and where no flux can be given."""
+    """Flag each column of each source.
+
+    Parameters
+    ----------
+    layers : Layers
+        Weights, profiles and outliers.
+    final : Final
+        The solution.
+    start : Start
+        Nods, and whether the data carry the shape.
+    least : float
+        Least part of a profile on good pixels for a flux to be given.
+
+    Returns
+    -------
+    flags : ndarray of uint32, shape (n_disp, n_source)
+        `Flag` bits.
+    lost : ndarray of bool, shape (n_disp, n_source)
+        Where no flux can be given.
+    """
     n_source = len(layers.centre)
     flags = np.zeros(final.good_fraction.shape, dtype=np.uint32)
     seen = np.any(layers.kept > 0, axis=1)
@@ -86,7 +122,27 @@ def assemble(
     scale: float,
     factor: float,
 ) -> Extraction:
-    """Build the Extraction: fluxes in the spectrum's unit, images of the frame's shape, figures and words."""
+    """Build the Extraction: fluxes in the spectrum's unit, images of the frame's shape, figures and words.
+
+    Parameters
+    ----------
+    frame, recipe : Frame, Recipe
+        What was extracted, and how it was asked for.
+    window : Window
+        The pixels that took part.
+    variance : Variance
+        The chosen variance.
+    start, choice, layers : Start, Choice, Layers
+        What the stages found.
+    scale : float
+        Factor from pixel values to the spectrum's unit.
+    factor : float
+        Factor that the variance was multiplied with.
+
+    Returns
+    -------
+    Extraction
+    """
     n_source = len(layers.centre)
     final = solve_final(layers, window.data)
     kind, refers = window_factor(frame, recipe, final)

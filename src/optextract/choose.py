@@ -109,6 +109,10 @@ def choose_geometry(
     noise : float, optional
         Empirical factor on the errors of many columns together, where it is known; the bins' own is used if it is
         larger.
+
+    Returns
+    -------
+    Choice
     """
     top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data, problem.max_degree)
     # a first fit with what the start has keeps the largest one from wandering off

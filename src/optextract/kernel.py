@@ -128,6 +128,10 @@ def coadd(data: FloatArray, weight: FloatArray, columns: tuple[int, int], combin
         First and last column.
     combine : {"median", "mean"}
         How.
+
+    Returns
+    -------
+    Slice
     """
     part = slice(columns[0], columns[1] + 1)
     n = columns[1] + 1 - columns[0]
@@ -366,7 +370,23 @@ def another_source(
 
 
 def fit_slice(cut: Slice, positions: tuple[float, ...], fwhm: float, problem: Problem) -> Fit:
-    """Fit sources and background to the slice alone."""
+    """Fit sources and background to the slice alone.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    positions : tuple of float
+        Rows of the sources.
+    fwhm : float
+        FWHM that the fit starts from, pixel.
+    problem : Problem
+        Shape, nods, background and bounds.
+
+    Returns
+    -------
+    Fit
+    """
     column = cut.centre_column
     start = Geometry(
         (column - 0.5, column + 0.5),
@@ -396,6 +416,10 @@ def compare_profiles(
         Background, nods and bounds; its shape is replaced.
     chosen : Shape, optional
         A profile of another kind to compare with.
+
+    Returns
+    -------
+    tuple of Candidate
     """
     tries: list[tuple[str, Problem]] = [
         ("gaussian", replace(problem, shape=Gaussian(), index_shape=None)),
@@ -426,7 +450,7 @@ def compare_profiles(
 def slice_model(
     cut: Slice, terms: FloatArray, n_source: int, n_background: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Model, background and components on the slice: shapes (n_cross,), (n_cross,), (n_source, n_cross).
+    """Fit the terms to the slice: the model, its background and each source alone.
 
     Parameters
     ----------
@@ -436,6 +460,11 @@ def slice_model(
         Sources, negative twins and background terms at the slice.
     n_source, n_background : int
         How many of the first and of the last terms are sources and background.
+
+    Returns
+    -------
+    model, background : ndarray, shape (n_cross,)
+    components : ndarray, shape (n_source, n_cross)
     """
     solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
     parts = terms[0] * solution.coefficients[0][:, None]

@@ -74,7 +74,19 @@ def _voigt(fraction: float) -> Shape:
 
 
 def given_trace(recipe: Recipe, frame: Frame) -> FloatArray | None:
-    """The recipe's own trace, one frame row per column, or None.
+    """Look up the recipe's own trace.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The settings.
+    frame : Frame
+        The frame, for its number of columns.
+
+    Returns
+    -------
+    ndarray, shape (n_disp,), or None
+        One frame row per column.
 
     Raises
     ------
@@ -127,6 +139,15 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         The pixels that take part.
     recipe : Recipe
         The settings.
+
+    Returns
+    -------
+    Start
+
+    Raises
+    ------
+    RecipeError
+        If a setting does not fit the frame: a given trace, the slice's columns, nods that nothing tells of, a template.
     """
     sources, profile = recipe.sources, recipe.profile
     nods = _nod_offsets(frame, recipe)
@@ -294,7 +315,24 @@ def _add_sources(
 
 
 def second_source(start: Start, positions: tuple[float, ...], width: float, row: int) -> tuple[str, ...]:
-    """A word on a second source that one was asked for but two fit better; to be called where the fit is poor."""
+    """Say where two sources fit better than the one that was asked for; to be called where the fit is poor.
+
+    Parameters
+    ----------
+    start : Start
+        The slice, and what was fitted to it.
+    positions : tuple of float
+        Rows of the sources, of the window.
+    width : float
+        Their FWHM, pixel.
+    row : int
+        Frame row of the window's first.
+
+    Returns
+    -------
+    tuple of str
+        One sentence, or none.
+    """
     if start.detection.curved or start.problem.nods or len(positions) > 1 or not start.from_data:
         return ()  # a slice of a trace that moves is broader than its profile; twins a little off look like sources
     bounds = start.problem.fwhm_bounds

@@ -135,6 +135,15 @@ def _empirical(frame: Frame) -> Variance:
 def nod_factor(frame: Frame) -> float:
     """Factor on the variance for the subtraction of the mean of the other nods: 1 + 1 / (n - 1).
 
+    Parameters
+    ----------
+    frame : Frame
+        The frame, for how many nods were combined.
+
+    Returns
+    -------
+    float
+
     Raises
     ------
     RecipeError

@@ -451,6 +451,10 @@ def make_shape(kind: str, index: float | None = None, model: str | None = None) 
     model : str, optional
         ``module:attr`` of an astropy 1-D model, for kind "model".
 
+    Returns
+    -------
+    Shape
+
     Raises
     ------
     RecipeError

@@ -43,6 +43,21 @@ def figures(
 ) -> MappingProxyType[str, Any]:
     """Collect the figures.
 
+    Parameters
+    ----------
+    frame, recipe : Frame, Recipe
+        What was extracted, and how it was asked for.
+    window, layers, start, choice, variance, final, trace
+        What the stages found.
+    flux, uncertainty, unrejected : ndarray, shape (n_disp, n_source)
+        Fluxes in the spectrum's unit, their errors, and the fluxes with no pixel rejected.
+    box : Boxcar
+        The matched plain sum.
+    flux_window : str
+        What the flux refers to.
+    rescale : NoiseScale
+        Source-free pulls, and the factor that was applied because of them.
+
     Returns
     -------
     mapping

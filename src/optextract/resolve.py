@@ -30,6 +30,21 @@ def resolved(
     """Fill in the values that the stages chose.
 
     Initial values of fitted parameters become the fitted ones, so that the resolved recipe shows what was used.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        As asked for.
+    window, start, choice, layers, variance
+        What the stages found.
+    flux_window : str
+        What the flux refers to.
+    quality : mapping
+        Named figures, for the scale of the errors and whether the profile was corrected.
+
+    Returns
+    -------
+    Recipe
     """
     columns = start.cut.columns
     at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))

@@ -73,6 +73,11 @@ def normal_equations(
 def invert_normal(matrix: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Invert the normal matrices, each scaled to unit diagonal.
 
+    Parameters
+    ----------
+    matrix : ndarray, shape (n_disp, n_term, n_term)
+        From `normal_equations`.
+
     Returns
     -------
     inverse : ndarray, shape (n_disp, n_term, n_term)
@@ -109,7 +114,18 @@ def _symmetric_inverse(matrix: FloatArray) -> FloatArray:
 
 
 def condition(matrix: FloatArray) -> FloatArray:
-    """Condition number of each normal matrix after scaling to unit diagonal, shape (n_disp,); infinite if singular."""
+    """Condition number of each normal matrix after scaling to unit diagonal.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n_disp, n_term, n_term)
+        From `normal_equations`.
+
+    Returns
+    -------
+    ndarray, shape (n_disp,)
+        Infinite where singular.
+    """
     if matrix.shape[1] == 1:
         return np.where(matrix[:, 0, 0] > 0, 1.0, np.inf)
     diagonal = np.einsum("xtt->xt", matrix)
@@ -142,7 +158,21 @@ def solve_columns(data: FloatArray, weight: FloatArray, terms: FloatArray) -> So
 
 
 def leverage(weight: FloatArray, terms: FloatArray, inverse: FloatArray) -> FloatArray:
-    """Leverage h of each pixel, shape (n_disp, n_cross): the derivative of its fitted value with respect to its own."""
+    """Leverage h of each pixel: the derivative of its fitted value with respect to its own.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (n_disp, n_cross)
+        Inverse variances (zero where masked).
+    terms : ndarray, shape (n_disp, n_term, n_cross)
+        Model per unit coefficient.
+    inverse : ndarray, shape (n_disp, n_term, n_term)
+        Inverse normal matrix.
+
+    Returns
+    -------
+    ndarray, shape (n_disp, n_cross)
+    """
     if terms.shape[1] == 1:
         return terms[:, 0] ** 2 * inverse[:, 0] * weight
     return np.einsum("xty,xty->xy", inverse @ terms, terms) * weight

@@ -18,7 +18,7 @@ from .bins import Binned
 from .profiles import Shape
 from .solve import invert_normal
 
-__all__ = ["Fit", "Geometry", "evaluate", "fit_geometry", "information_criterion", "terms_of"]
+__all__ = ["Fit", "Geometry", "Problem", "evaluate", "fit_geometry", "information_criterion", "terms_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -59,7 +59,20 @@ class Geometry:
 
 
 def evaluate(geometry: Geometry, column: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Centre and FWHM of each source at the columns, each of shape (n_source, n_column)."""
+    """Centre and FWHM of each source.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Where the sources are.
+    column : ndarray, shape (n_column,)
+        Columns of the window, fractions included.
+
+    Returns
+    -------
+    centre, fwhm : ndarray, shape (n_source, n_column)
+        Row of the window, and pixel.
+    """
     x = geometry.mapped(column)
     first = legvander(x, len(geometry.centre) - 1) @ geometry.centre
     if geometry.given is not None:
@@ -81,8 +94,10 @@ class Problem:
         Offsets of negative traces from each source; their depths are free in every bin.
     background : ndarray, shape (n_background, n_cross)
         Background terms along cross-dispersion, free in every bin.
-    free_centre, free_width, free_offsets, free_index : bool or tuple of bool
-        Which parameters move.
+    free_centre, free_width : bool
+        Whether the polynomials of centre and width move.
+    free_offsets : tuple of bool
+        Which of the further sources' offsets move; empty: all.
     index_shape : callable, optional
         From a shape index to the shape, where the index is free.
     centre_bounds, fwhm_bounds, index_bounds : tuple of float
@@ -155,7 +170,25 @@ class Fit:
 def terms_of(
     shape: Shape, centre: FloatArray, fwhm: FloatArray, nods: tuple[float, ...], background: FloatArray, n_cross: int
 ) -> FloatArray:
-    """Linear terms of each column: sources, their negative nods, background; shape (n_column, n_term, n_cross)."""
+    """Linear terms of each column: sources, their negative nods, background.
+
+    Parameters
+    ----------
+    shape : Shape
+        The profile, at the columns.
+    centre, fwhm : ndarray, shape (n_source, n_column)
+        Row of the window, and pixel.
+    nods : tuple of float
+        Offsets of negative traces from each source, pixel.
+    background : ndarray, shape (n_background, n_cross)
+        Background terms, the same in each column.
+    n_cross : int
+        Rows of the window.
+
+    Returns
+    -------
+    ndarray, shape (n_column, n_term, n_cross)
+    """
     n_source, n_column = centre.shape
     n_term = n_source * (1 + len(nods)) + len(background)
     terms = np.empty((n_column, n_term, n_cross))

@@ -84,6 +84,10 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
         The chosen variance.
     factor : float
         Factor on it.
+
+    Returns
+    -------
+    Window
     """
     # empty borders are cut off, so that no basis, bin or choice depends on how much of nothing surrounds the data
     useful = inside & frame.good
