@@ -65,7 +65,7 @@ def test_scene_is_extracted_at_the_statistical_limit(name, scatter):
 
 def test_the_limit_is_a_limit():
     """Nothing is better than the bound by more than chance: the scenes' bound is not too high."""
-    values = np.concatenate([scored(name)[0].scatter_free for name in ("faint", "mid", "bright")])
+    values = np.concatenate([scored(name)[0].deviation for name in ("faint", "mid", "bright")])
     assert np.sqrt(np.mean(values**2)) == pytest.approx(1.0, abs=0.015)
 
 

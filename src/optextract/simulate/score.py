@@ -30,9 +30,8 @@ class Score:
     scale_error : ndarray, shape (n_spectrum,)
         What the bound says of its error.
     deviation : ndarray, shape (n_value,)
-        ``(flux - truth) / bound`` of all values that are not lost.
-    scatter_free : ndarray, shape (n_value,)
-        The same after each spectrum was divided by its `scale`: what is left is noise.
+        ``(flux - scale * truth) / bound``: what is left after the spectrum's own scale is noise. Outliers (5 sigma of
+        the values' own scatter) are left out here and in `pull`.
     pull : ndarray, shape (n_value,)
         ``(flux - truth) / uncertainty``, where there is an uncertainty.
     lost, judged : int
@@ -42,7 +41,6 @@ class Score:
     scale: FloatArray
     scale_error: FloatArray
     deviation: FloatArray
-    scatter_free: FloatArray
     pull: FloatArray
     lost: int
     judged: int
@@ -63,7 +61,7 @@ class Score:
     @property
     def scatter(self) -> float:
         """Scatter over the Cramer-Rao bound, after each spectrum's own scale; about zero where there is no light."""
-        return float(np.sqrt(np.mean(self.scatter_free**2))) if self.scatter_free.size else float("nan")
+        return float(np.sqrt(np.mean(self.deviation**2))) if self.deviation.size else float("nan")
 
     @property
     def pull_mean(self) -> float:
@@ -109,23 +107,43 @@ def score(scene: Scene, flux: ArrayLike, uncertainty: ArrayLike | None = None, s
     bound = cramer_rao(scene)[source]
     good_part = np.where(scene.truth.bad, 0.0, scene.truth.profile[source]).sum(axis=0)
     judged = np.isfinite(bound) & (good_part >= _LEAST_PROFILE)
+    seen = judged & np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        deviation = (values - truth) / bound
-        near = judged & (np.abs(deviation) <= _FAR)
-    weight = np.where(near, 1.0 / np.where(near, bound, 1.0) ** 2, 0.0)
+        lost = judged & ~(np.abs(values - truth) <= _FAR * bound)
+    weight = np.where(seen, 1.0 / np.where(seen, bound, 1.0) ** 2, 0.0)
+    lit = bool((weight * truth**2).sum() > 0)
+    scale = _weighted_median(values, truth, weight * truth**2) if lit else 1.0
+    away = np.where(seen, (values - scale * truth) / np.where(seen, bound, 1.0), np.inf)
+    usual = max(1.0, 1.4826 * float(np.median(np.abs(away[seen])))) if seen.any() else 1.0
+    near = np.abs(away) <= _FAR * usual
+    weight = weight * near
     power = float((weight * truth**2).sum())
-    scale, scale_error = np.full(1, np.nan), np.full(1, np.nan)
-    free = deviation[near]
-    if power > 0:
-        scale = np.atleast_1d((weight * truth * np.nan_to_num(values)).sum() / power)
-        scale_error = np.atleast_1d(power**-0.5)
-        free = ((values - scale * truth) / bound)[near]
+    scale_error = np.nan
+    if lit and power > 0:
+        scale = float((weight * truth * np.nan_to_num(values)).sum()) / power
+        scale_error = power**-0.5
     pull = np.array([])
     if uncertainty is not None:
         sigma = np.asarray(uncertainty, dtype=float)
         use = near & (sigma > 0)
         pull = (values - truth)[use] / sigma[use]
-    return Score(scale, scale_error, deviation[near], free, pull, int((judged & ~near).sum()), int(judged.sum()))
+    return Score(
+        scale=np.array([scale if lit else np.nan]),
+        scale_error=np.array([scale_error]),
+        deviation=((values - scale * truth) / bound)[near],
+        pull=pull,
+        lost=int(lost.sum()),
+        judged=int(judged.sum()),
+    )
+
+
+def _weighted_median(values: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
+    """Ratio of values to truth that half of the weight lies below."""
+    use = weight > 0
+    ratio = values[use] / truth[use]
+    order = np.argsort(ratio)
+    total = np.cumsum(weight[use][order])
+    return float(ratio[order][np.searchsorted(total, 0.5 * total[-1])])
 
 
 def summarise(scores: list[Score]) -> Score:
@@ -138,6 +156,6 @@ def summarise(scores: list[Score]) -> Score:
     """
     if not scores:
         raise bad_value("scores", "summarise", "at least one score", scores)
-    names = ("scale", "scale_error", "deviation", "scatter_free", "pull")
+    names = ("scale", "scale_error", "deviation", "pull")
     joined = {name: np.concatenate([getattr(s, name) for s in scores]) for name in names}
     return Score(**joined, lost=sum(s.lost for s in scores), judged=sum(s.judged for s in scores))
