@@ -214,6 +214,35 @@ def test_the_figure_is_drawn(tmp_path):
     assert (tmp_path / "calibration.png").stat().st_size > 10_000
 
 
+def test_the_command_calibrates_a_product(tmp_path, capsys):
+    from optextract.cli import main
+    from optextract.io import write
+
+    result, curves = result_of(), bands()
+    product = tmp_path / "one_optx1d.fits"
+    write(result, product)
+    catalogue = {"id": [3]}
+    for item, band in zip(measured(result, curves, 1.2), curves, strict=True):
+        catalogue |= {f"{band.name}_flux": [item.flux * 1e6], f"{band.name}_flux_err": [item.error * 1e6]}
+        Table({"wavelength": band.wavelength * u.um, "throughput": band.throughput}).write(
+            tmp_path / f"{band.name}.ecsv"
+        )
+    Table(catalogue).write(tmp_path / "cat.csv", format="ascii.csv")
+    words = ["calibrate", str(product), str(tmp_path / "cat.csv"), "--match", "id=3", "--unit", "uJy"]
+    words += [f"--filter={band.name}={tmp_path / band.name}.ecsv" for band in curves]
+    assert main([*words, "--plot", str(tmp_path / "one.png")]) == 0
+    said = capsys.readouterr().out
+    assert "asks for a factor 1.200 +- 0.0" in said
+    assert "FLUX_CAL beside FLUX" in said
+    with fits.open(product) as hdus:
+        scale = hdus["OPTEXTRACT"].data["FLUX_SCALE"]
+        np.testing.assert_allclose(scale[np.isfinite(scale)], 1.2, rtol=3e-3)
+    assert main(words) == 2
+    assert "must be a product that is not calibrated" in capsys.readouterr().err
+    assert main([*words, "--overwrite", "--degree", "6"]) == 2
+    assert "'degree' parameter of calibrate must be a whole number from 0 to 5" in capsys.readouterr().err
+
+
 # --- what is refused and what is spoken of
 
 

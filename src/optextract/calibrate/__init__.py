@@ -10,7 +10,7 @@ from ._agree import Compared, compare
 from ._fit import Calibration, calibrate, calibrate_spectrum
 from ._losses import aperture_fraction, profile_fraction, slit_throughput
 from ._photometry import Band, Photometry, band_weights, load_band, make_band, read_catalogue
-from ._write import add_to_product, plot
+from ._write import add_to_product, plot, read_product
 
 __all__ = [
     "Band",
@@ -28,5 +28,6 @@ __all__ = [
     "plot",
     "profile_fraction",
     "read_catalogue",
+    "read_product",
     "slit_throughput",
 ]

@@ -8,13 +8,62 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
+from numpy.typing import NDArray
 
 from ..errors import OptextractError, bad_value
 from ._fit import Calibration
 
-__all__ = ["add_to_product", "plot"]
+__all__ = ["add_to_product", "plot", "read_product"]
+
+FloatArray = NDArray[np.float64]
 
 _COLUMNS = ("FLUX_CAL", "FLUX_CAL_ERROR", "FLUX_SCALE", "FLUX_SCALE_ERROR")
+
+
+def read_product(path: str | Path, source: int = 0) -> tuple[FloatArray, FloatArray, FloatArray, u.UnitBase]:
+    """Read one spectrum of an x1d product of optextract, one value per column of its frame.
+
+    Parameters
+    ----------
+    path : path
+        The product.
+    source : int, optional
+        Which spectrum (0-based).
+
+    Returns
+    -------
+    wavelength, flux, uncertainty : ndarray, shape (n_disp,)
+        Wavelength in micron; NaN in columns that the product leaves out.
+    unit : Unit
+        Unit of the flux.
+
+    Raises
+    ------
+    OptextractError
+        If the file is no product of optextract, or has no such spectrum.
+    """
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            tables = [hdu for hdu in hdus if hdu.name == "OPTEXTRACT"]
+            spectra = [hdu for hdu in hdus if hdu.name == "EXTRACT1D"]
+            if not tables or len(tables) != len(spectra):
+                raise bad_value("path", "read_product", "an x1d product of optextract", str(path))
+            if not 0 <= source < len(tables):
+                raise bad_value("source", "read_product", f"one of the {len(tables)} spectra of the product", source)
+            column = np.asarray(tables[source].data["COLUMN"], int)
+            table, units = spectra[source].data, spectra[source].columns
+            waves = u.Quantity(np.asarray(table["WAVELENGTH"], float), units["WAVELENGTH"].unit).to_value(
+                u.um, u.spectral()
+            )
+            values = [waves, *(np.asarray(table[name], float) for name in ("FLUX", "FLUX_ERROR"))]
+            unit = u.Unit(units["FLUX"].unit) if units["FLUX"].unit else u.dimensionless_unscaled
+    except OSError as error:
+        raise OptextractError(f"the product {path} cannot be read: {error}") from error
+    out = np.full((3, int(column.max()) + 1), np.nan)
+    out[:, column] = values
+    return out[0], out[1], out[2], unit
 
 
 def add_to_product(

@@ -113,6 +113,12 @@ def _report(args: argparse.Namespace) -> Generator[str, None, int]:
     return 0
 
 
+def _calibrate(args: argparse.Namespace) -> Generator[str, None, int]:
+    from .calibrate import run
+
+    return run(args)
+
+
 def _validate(args: argparse.Namespace) -> Generator[str, None, int]:
     from .validate import run
 
@@ -129,5 +135,6 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "run": _run,
         "simulate": _simulate,
         "validate": _validate,
+        "calibrate": _calibrate,
     }
 )

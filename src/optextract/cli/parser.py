@@ -6,6 +6,8 @@ import argparse
 
 from optextract import __version__
 
+from . import calibrate
+
 __all__ = ["build_parser"]
 
 _FILES = "files, folders, patterns, @list (a text file with a path a line) or catalogues (.csv, .ecsv)"
@@ -56,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = _common()
     _run(commands, common)
+    calibrate.add_parser(commands, common)
 
     app = commands.add_parser("app", parents=[common], help="open the panel in a browser window")
     app.add_argument("files", nargs="*", metavar="FILE", help="2D spectra to load (default: a simulated sample)")
