@@ -52,7 +52,9 @@ def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np
     """
     total = np.concatenate([[0.0], np.cumsum(signal)])
     count = int(np.clip(total[-1] / least, 1, min(n_most, len(signal))))
-    inner = np.searchsorted(total, np.linspace(0, total[-1], count + 1)[1:-1])
+    # a hair below, so that rounding does not decide where a share ends exactly at a column
+    shares = np.linspace(0, total[-1], count + 1)[1:-1] - 1e-6 * total[-1] / count
+    inner = np.searchsorted(total, shares)
     return np.unique(np.concatenate([[0], inner, [len(signal)]]).astype(np.intp))
 
 

@@ -7,7 +7,7 @@ edges and rows without neighbours are refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 
 _WIDTHS = (1.3, 2.0, 3.2, 5.0, 8.0)
 _LEAST_SNR = 5.0
+_SPREAD = 0.06  # of a row's signal: what a source puts into the brighter neighbour at least
 #: S/N that one bin can add to a detection: a hot bin must not outvote the others
 BIN_CLIP = 12.0
 
@@ -92,13 +93,13 @@ def detect(
     -------
     Detection
     """
-    binned = _coarse(data, weight, lines)
+    binned = _without_hot_rows(_coarse(data, weight, lines))
     level = _row_median(binned)[:, None] + _gradient(binned)
     best: tuple[float, float, FloatArray, int, float] | None = None
     for fwhm in _widths(data.shape[1]):
         snr = _filtered(binned, level, fwhm)
         score = _row_score(snr, lines)
-        usable = _usable_rows(binned, score, fwhm)
+        usable = _usable_rows(binned)
         total = np.where(usable, score, -np.inf)
         if not np.isfinite(total).any():
             continue
@@ -227,20 +228,28 @@ def _row_score(snr: FloatArray, lines: bool) -> FloatArray:
     return capped + 1e-3 * np.clip(snr.sum(axis=0) / seen, -1e3, 1e3)
 
 
-def _usable_rows(binned: Binned, score: FloatArray, fwhm: float) -> NDArray[np.bool_]:
-    """Rows that have neighbours on both sides, and whose neighbours share their signal: no edges, no hot rows."""
+def _usable_rows(binned: Binned) -> NDArray[np.bool_]:
+    """Rows that have neighbours with data on both sides."""
     covered = (binned.weight > 0).mean(axis=0) > 0.3
     inside = covered & np.roll(covered, 1) & np.roll(covered, -1)
     inside[0] = inside[-1] = False
-    if fwhm > _WIDTHS[0]:
-        return inside
-    # a real source spreads: even at FWHM 1.1 px each neighbour holds a tenth of the flux, a hot row's hold none
+    return inside
+
+
+def _without_hot_rows(binned: Binned) -> Binned:
+    """Rows masked whose neighbours share nothing of their signal.
+
+    A real source spreads: even at a FWHM of 1.1 pixels each neighbour holds a tenth of the flux, a hot row's hold none.
+    """
     seen = binned.weight > 0
+    count = np.maximum(seen.sum(axis=0), 1)
     above = np.where(seen, binned.data - _row_median(binned)[:, None], 0.0)
-    mean = above.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    side = np.maximum(np.roll(mean, 1), np.roll(mean, -1))
-    spread = side > 0.06 * mean
-    return inside & (spread | (score < 3 * _LEAST_SNR))
+    mean = above.sum(axis=0) / count
+    error = np.sqrt(np.where(seen, 1.0 / np.where(seen, binned.weight, 1.0), 0.0).sum(axis=0)) / count
+    beside = np.pad(mean, 1, constant_values=-np.inf)
+    side = np.maximum(beside[2:], beside[:-2])
+    hot = (mean > 3 * _LEAST_SNR * error) & (side < _SPREAD * mean)
+    return replace(binned, weight=np.where(hot, 0.0, binned.weight)) if hot.any() else binned
 
 
 def _twins(score: FloatArray, nods: tuple[float, ...]) -> FloatArray:

@@ -228,7 +228,7 @@ def _place(
     n_cross = cut.binned.data.shape[1]
     background = cross_basis(n_cross, 0 if len(good) < 8 else 1)
     low, high = good[0] + 0.5, good[-1] - 0.5
-    widths = np.unique(np.clip(np.geomspace(0.55, 1.9, 7) * fwhm, *fwhm_bounds))
+    widths = np.unique(np.clip(np.geomspace(0.3, 2.0, 11) * fwhm, *fwhm_bounds))
     near = np.arange(first - 1.0 - 0.5 * fwhm, first + 1.01 + 0.5 * fwhm, 0.2)
     near = near[(near >= low) & (near <= high)]
     if not len(near):

@@ -90,7 +90,7 @@ def reject(
         pixels[active, worst[hit]] = True
     _reconsider(data, weight, profiles, pixels, n_source, threshold, floor, noise)
     restored = _restore(data, weight, profiles, changes, pixels, n_source, noise)
-    back = _believable(data, weight, profiles, pixels, n_source) & restored[:, None]
+    back = (np.abs(profiles[:, :n_source]).max(axis=1) > _CORE) & restored[:, None]
     return Rejected(pixels & ~back, restored & (back & pixels).any(axis=1))
 
 
@@ -202,8 +202,11 @@ def _restore(
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = plain.coefficients[:, :n_source].max(axis=1) / (np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, 0]))
     bright = suspects[snr[suspects] > _RESTORE_SNR]
-    if len(bright) > _MANY * len(data):
-        restored[bright] = True
+    if len(bright) > _MANY * len(
+        data
+    ):  # the profile is wrong everywhere: a cosmic ray is what it cannot explain even so
+        believable = (_believable(data, weight, profiles, pixels, n_source) | ~core)[bright].all(axis=1)
+        restored[bright[believable]] = True
         return restored
     for column in bright:
         near = np.arange(max(column - 1, 0), min(column + 2, len(data)))
