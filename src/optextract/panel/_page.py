@@ -33,7 +33,7 @@ def Page() -> None:
 
     def build() -> None:
         # in an effect, so that the widgets of the app's own solara components do not end up outside it
-        set_app(standalone.make_app(standalone._wanted["files"], standalone._wanted["layout"])._app)
+        set_app(standalone.make_app(**standalone._wanted)._app)
 
     solara.use_effect(build, [])
     solara.Column(children=[app] if app is not None else [])

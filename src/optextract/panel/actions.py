@@ -74,12 +74,15 @@ class Actions(Part):
         """
         from specutils import SpectrumList
 
-        result = self._compute()
-        if add_data:
-            label = self.results_label
-            for source, name in enumerate(deliver.add_spectra(self, result, label)):
-                self._extractions[name] = result
-                self._add_row(deliver.table_row(name, result, source))
+        self.progress = 10.0
+        try:
+            result = self._compute()
+            if add_data:
+                for source, name in enumerate(deliver.add_spectra(self, result, self.results_label)):
+                    self._extractions[name] = result
+                    self._add_row(deliver.table_row(name, result, source))
+        finally:
+            self.progress = 0.0
         spectra = [result.to_spectrum(source) for source in range(result.n_source)]
         return spectra[0] if len(spectra) == 1 else SpectrumList(spectra)
 
@@ -210,13 +213,14 @@ class Actions(Part):
 
     def _press(self, action: Any, done: str = "") -> None:
         """Do what a button says; a failure is told in the panel and by the host."""
+        self.err_msg = self.done_msg = ""
         try:
             action()
         except TROUBLE as error:
-            self.err_msg, self.done_msg = str(error), ""
+            self.err_msg = str(error)
             self._tell(str(error), "error", traceback=error)
         else:
-            self.err_msg, self.done_msg = "", done
+            self.done_msg = done
             if done:
                 self._tell(done, "success")
 

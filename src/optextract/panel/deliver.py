@@ -62,6 +62,7 @@ def add_spectra(plugin: Any, result: Extraction, label: str) -> list[str]:
             choose_viewer(plugin, result)
         plugin.add_results.add_results_from_plugin(spectrum, label=name, replace=False, format="1D Spectrum")
         labels.append(name)
+        plugin.progress = 10.0 + 90.0 * len(labels) / result.n_source
     return labels
 
 

@@ -142,7 +142,11 @@ def _unit(unit: u.UnitBase) -> str:
     return name if name else "no unit"
 
 
-def _median(values: FloatArray, width: int = 15) -> FloatArray:
+#: Columns of a running median.
+WINDOW = 15
+
+
+def _median(values: FloatArray, width: int = WINDOW) -> FloatArray:
     """Running median for the eye, NaN ignored."""
     padded = np.pad(values, width // 2, constant_values=np.nan)
     with warnings.catch_warnings():
@@ -418,12 +422,15 @@ class Gallery:
         chart.line("one", [np.nanmin(wavelength), np.nanmax(wavelength)], [1, 1], "#888888", stroke_width=1)
         drawn, ratios = ["one"], []
         chart.legend = {name: CYCLE[number % len(CYCLE)] for number, name in enumerate(others)}
-        for number, (name, (flux, _)) in enumerate(others.items()):
+        for number, (name, (flux, error)) in enumerate(others.items()):
             with np.errstate(invalid="ignore", divide="ignore"):
-                ratio = _median(result.flux[0]) / _median(flux)
+                theirs = _median(flux)
+                # without light there is no ratio
+                lit = theirs > 3 * _median(np.where(np.isfinite(error), error, 0.0)) / np.sqrt(WINDOW)
+                ratio = np.where(lit, _median(result.flux[0]) / theirs, np.nan)
             chart.line(name, wavelength, ratio, CYCLE[number % len(CYCLE)])
             drawn.append(name)
             ratios.append(ratio)
         chart.drop(drawn)
         chart.limits(wavelength, exact=True)
-        chart.limits(y=np.append(np.concatenate(ratios) if ratios else [], [0.8, 1.2]))
+        chart.limits(y=np.append(np.concatenate(ratios) if ratios else [], [0.7, 1.3]))

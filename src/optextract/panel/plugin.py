@@ -36,6 +36,7 @@ from .actions import Actions
 from .controls import TROUBLE, Controls
 from .plots import Gallery
 from .register import LABEL, NAME
+from .reviewing import Reviewing
 from .state import Settings
 from .views import Views, showing
 
@@ -64,7 +65,7 @@ class RegionSelect(SubsetSelect):
 
 
 @tray_registry(NAME, label=LABEL, category="data:reduction", overwrite=True)
-class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions):
+class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions, Reviewing):
     """Optimally extract 1D spectra from a 2D spectrum.
 
     Only the following attributes and methods are available through the public plugin API:
@@ -110,6 +111,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions)
     comparison = synced(List())
     can_undo = synced(Bool(False))
     code = synced(Dict())
+    review = synced(Dict())
     live = synced(Bool(True))
     slow = synced(Bool(False))
     progress = synced(Float(0))

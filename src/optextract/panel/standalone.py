@@ -9,12 +9,15 @@ import threading
 import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from astropy import units as u
 
 from ..errors import OptextractError, bad_value
 from ..report.units import readable
+
+if TYPE_CHECKING:
+    from ..batch import Review
 
 __all__ = ["LAYOUTS", "main", "make_app", "sample"]
 
@@ -24,7 +27,7 @@ LAYOUTS = ("jdaviz", "specviz2d")
 GRACE_SECONDS = float(os.environ.get("OPTEXTRACT_APP_GRACE", "15"))
 
 _log = logging.getLogger(__name__)
-_wanted: dict[str, Any] = {"files": (), "layout": LAYOUTS[0]}
+_wanted: dict[str, Any] = {"files": (), "layout": LAYOUTS[0], "review": None}
 
 
 def sample(folder: str | Path) -> Path:
@@ -36,7 +39,7 @@ def sample(folder: str | Path) -> Path:
     return path
 
 
-def make_app(files: Sequence[str], layout: str) -> Any:
+def make_app(files: Sequence[str], layout: str, review: Review | None = None) -> Any:
     """Return a Jdaviz helper with the panel open and the files loaded.
 
     A file that cannot be loaded is told by the host's message bar; the others are loaded all the same.
@@ -47,6 +50,8 @@ def make_app(files: Sequence[str], layout: str) -> Any:
         Files of any format that `optextract.read` knows.
     layout : str
         One of `LAYOUTS`.
+    review : optextract.batch.Review, optional
+        Spectra of a run to go through, in place of files.
     """
     import warnings
 
@@ -70,8 +75,11 @@ def make_app(files: Sequence[str], layout: str) -> Any:
             helper._app.hub.broadcast(
                 SnackbarMessage(f"{path}: {error}", color="error", sender=helper._app, traceback=error)
             )
+    panel = helper._app.get_tray_item_from_name(NAME)
+    if review is not None:
+        panel.start_review(review)
     _show_readable_unit(helper)
-    helper._app.get_tray_item_from_name(NAME).open_in_tray(scroll_to=False)
+    panel.open_in_tray(scroll_to=False)
     return helper
 
 
@@ -126,7 +134,7 @@ def main(
             raise bad_value("files", "app", "existing files", str(path))
     with tempfile.TemporaryDirectory(prefix="optextract-") as folder:
         paths = [str(Path(path).resolve()) for path in files] if files else [str(sample(folder))]
-        _wanted.update(files=tuple(paths), layout=layout)
+        _wanted.update(files=tuple(paths), layout=layout, review=None)
         _serve(theme, port, browser, announce)
 
 

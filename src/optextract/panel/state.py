@@ -94,6 +94,11 @@ class Settings:
         self.errors.pop(name, None)
         return self.replace(recipe, passing=passing)
 
+    def forget(self) -> None:
+        """Begin anew: what was before cannot be gone back to."""
+        self._past.clear()
+        self.errors.clear()
+
     def undo(self) -> bool:
         """Go back one change."""
         if not self._past:

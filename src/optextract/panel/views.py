@@ -149,8 +149,8 @@ class Views:
             overlay.show(shown)
 
     def legend(self) -> list[dict[str, str]]:
-        """Return what is seen in the 2D viewers, with its colour."""
-        seen = {name for overlay in self._overlays.values() for name, mark in overlay.marks.items() if mark.visible}
+        """Return what is drawn in the 2D viewers, with its colour."""
+        seen = {name for overlay in self._overlays.values() for name, mark in overlay.marks.items() if np.size(mark.x)}
         return [{"text": text, "colour": COLOURS[name]} for name, text in LEGEND.items() if name in seen]
 
     def forget(self, alive: Iterable[Any]) -> None:
