@@ -100,5 +100,23 @@ def test_flags_are_badges_in_words(plg: Any) -> None:
     assert any(badge["text"].startswith("profile reaches beyond the region: ") for badge in plg._obj.badges)
 
 
+def test_injection_and_recovery_in_the_user_s_own_frame(plg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from optextract.panel import actions
+
+    monkeypatch.setattr(actions, "LEVELS", (10.0, 30.0))
+    seen: list[float] = []
+    plg._obj.observe(lambda change: seen.append(change["new"]), "progress")
+    certificate = plg.certify()
+    assert certificate.levels == (10.0, 30.0)
+    assert certificate.honest
+    assert seen == [1.0, 50.0, 100.0, 0.0]
+    shown = plg._obj.certificate
+    assert shown["words"] == list(certificate.words())
+    assert [row["snr"] for row in shown["rows"]] == ["10", "30"]
+    # it is the certificate of these settings only
+    plg.set("profile.kind", "moffat")
+    assert plg._obj.certificate == {}
+
+
 def test_viewers_of_the_fixture_are_what_they_say(app: Any) -> None:
     assert len(viewers(app, True)) == len(viewers(app, False)) == 1

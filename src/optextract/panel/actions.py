@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from .. import io
 from ..errors import ReadError, bad_value
 from ..report.compare import Comparison, compare, find_aperture
 from ..results import Extraction
+from ..validate import LEVELS, Certificate, combine, validate
 from . import deliver, words
 from .controls import TROUBLE
 from .part import Part
@@ -209,6 +211,33 @@ class Actions(Part):
             self.err_msg = str(error)
             return []
 
+    def certify(self) -> Certificate:
+        """Inject sources of known flux into this frame, and extract them with the present settings.
+
+        Returns
+        -------
+        optextract.validate.Certificate
+            Bias, pull and completeness against S/N; the panel shows them too.
+
+        Raises
+        ------
+        OptextractError
+            If there is no row to inject into.
+        """
+        result, frame = self._compute(), self._frame
+        found = []
+        self.progress = 1.0
+        try:
+            for level in LEVELS:
+                found.append(validate(frame, self.recipe, levels=(level,), result=result))
+                self.progress = 100.0 * len(found) / len(LEVELS)
+        finally:
+            self.progress = 0.0
+        certificate = combine(found, self.dataset_selected)
+        if result is self._result:
+            self.certificate = words.certificate(certificate)
+        return certificate
+
     # ------------------------------------------------------------------------------------------------ buttons
 
     def _press(self, action: Any, done: str = "") -> None:
@@ -253,6 +282,11 @@ class Actions(Part):
     def vue_compare_file(self, _: Any = None) -> None:
         """Compare with the file that is named in the panel."""
         self._press(lambda: self.compare_with(self.x1d_path if self.x1d_path.strip() else None))
+
+    def vue_certify(self, _: Any = None) -> None:
+        """Inject and recover, beside everything else: it takes seconds."""
+        if not self.progress:
+            threading.Thread(target=self._press, args=(self.certify,), daemon=True).start()
 
     def vue_next_slit(self, _: Any = None) -> None:
         """Go to the next slit."""

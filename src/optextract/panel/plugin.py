@@ -80,7 +80,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
     * ``results``, ``extractions`` : what has been extracted, as a table and one by one
     * ``compare`` : a 1D spectrum to compare with; :meth:`compare_with` : one from a file
     * ``add_results`` : label and viewer of the next result
-    * :meth:`extract`, :meth:`save`, :meth:`add_images`, :meth:`export_table`, :meth:`clear_results`
+    * :meth:`extract`, :meth:`save`, :meth:`add_images`, :meth:`export_table`, :meth:`clear_results`, :meth:`certify`
     * :meth:`set`, :meth:`undo`, :meth:`reset`, :meth:`import_recipe`, :meth:`export_recipe`
     * :meth:`as_python`, :meth:`as_command`, :meth:`next_slit`, :meth:`previous_slit`
     """
@@ -109,6 +109,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
     badges = synced(List())
     notes = synced(List())
     comparison = synced(List())
+    certificate = synced(Dict())
     can_undo = synced(Bool(False))
     code = synced(Dict())
     review = synced(Dict())
@@ -184,8 +185,8 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         expose = (
             "dataset", "slit", "region", "spectral_range", "recipe", "sources", "preview", "live", "results",
             "extractions", "compare", "compare_with", "add_results", "extract", "save", "add_images", "export_table",
-            "clear_results", "set", "undo", "reset", "import_recipe", "export_recipe", "as_python", "as_command",
-            "next_slit", "previous_slit",
+            "clear_results", "certify", "set", "undo", "reset", "import_recipe", "export_recipe", "as_python",
+            "as_command", "next_slit", "previous_slit",
         )  # fmt: skip
         return PluginUserApi(self, expose=expose, readonly=("preview", "results", "extractions"))
 
@@ -280,7 +281,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         if self._frame is None:
             raise bad_value("dataset", "the panel", "a 2D spectrum that is shown in a 2D viewer", self.dataset_selected)
         if self._result is None or self._key is None or self._key[0] is not self._frame or self._key[1] != self.recipe:
-            self._result = None
+            self._result, self.certificate = None, {}
             self._result = pipeline.extract(self._frame, self.recipe)
             self._key = (self._frame, self.recipe)
         return self._result

@@ -13,6 +13,7 @@ from ..frame import Frame
 from ..recipe import Recipe
 from ..report.units import words as unit_name
 from ..results import Extraction, Flag
+from ..validate import Certificate
 from .marks import candidate_colour
 
 __all__ = ["as_command", "as_python", "badges", "candidates", "figure", "signal_to_noise", "summaries"]
@@ -179,6 +180,26 @@ def badges(result: Extraction) -> list[dict[str, str]]:
         if fraction > _FLAG_FRACTION:
             add(f"{text}: {100 * fraction:.0f} %", f"flag {flag.name}, fraction of the columns", "grey")
     return found
+
+
+def certificate(found: Certificate) -> dict[str, Any]:
+    """Return a certificate as sentences, and as one line of figures a level."""
+
+    def percent(value: float, error: float) -> str:
+        return f"{100 * value:.1f} \u00b1 {100 * error:.1f} %" if np.isfinite(value) else ""
+
+    rows = []
+    for level in found.levels:
+        figures = found.at(level)
+        rows.append(
+            {
+                "snr": f"{level:g}",
+                "bias": percent(figures["bias"], figures["bias_error"]),
+                "pull": f"{figures['pull_rms']:.2f}" if np.isfinite(figures["pull_rms"]) else "",
+                "found": f"{100 * figures['completeness']:.0f} %",
+            }
+        )
+    return {"words": list(found.words()), "rows": rows}
 
 
 def as_python(recipe: Recipe, path: str | None, slit: str | int | None) -> str:
