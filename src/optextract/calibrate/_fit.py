@@ -305,7 +305,7 @@ def _solve(
         if np.allclose(before, coefficients, rtol=1e-10, atol=0):
             break
     inverse = np.linalg.inv(matrix)
-    covariance = np.linalg.inv(design.T @ inverse @ design)
+    covariance = np.asarray(np.linalg.inv(design.T @ inverse @ design), dtype=float)
     left = measured - design @ coefficients
     return coefficients, covariance, float(left @ inverse @ left)
 

@@ -110,7 +110,7 @@ def aperture_fraction(
     low, high, middle = (np.broadcast_to(np.asarray(v, float), waves.shape) for v in (lower, upper, centre))
     if not (low < high).all():
         raise bad_value("lower, upper", "aperture_fraction", "lower below upper", (lower, upper))
-    return shape.at(np.arange(len(waves))).fraction(low, high, middle, width)
+    return shape.at(np.arange(len(waves), dtype=float)).fraction(low, high, middle, width)
 
 
 def profile_fraction(result: Extraction, lower: float, upper: float, source: int = 0) -> FloatArray:
