@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import optextract as ox
@@ -24,6 +24,7 @@ def test_no_region_is_everything():
     assert select(FRAME, Region()).all()
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(a=st.floats(-3, 14), b=st.floats(-3, 14), c=st.floats(-3, 33), d=st.floats(-3, 33))
 def test_box_holds_the_pixels_whose_centre_it_holds(a, b, c, d):
     assume(a < b and c < d)

@@ -96,6 +96,7 @@ def detect(
     binned = _without_hot_rows(_coarse(data, weight, lines))
     level = _row_median(binned)[:, None] + _gradient(binned)
     best: tuple[float, float, FloatArray, int, float] | None = None
+    found_planned = False
     for fwhm in _widths(data.shape[1]):
         snr = _filtered(binned, level, fwhm)
         score = _row_score(snr, lines)
@@ -106,8 +107,13 @@ def detect(
         place = _choose(total, planned, planned_sigma, _twins(score, nods))
         strength = float(np.mean(snr[:, place]))
         # where the capped score saturates, it is the strength that tells the widths apart
-        if best is None or total[place] > 1.03 * best[0] or (total[place] > 0.97 * best[0] and strength > best[4]):
-            best = (float(total[place]), fwhm, snr, place, strength)
+        # what is significant near the plan goes before what is brighter elsewhere, in whichever width it shows
+        as_planned = planned is not None and abs(place - planned) <= _near(planned_sigma) and total[place] >= _LEAST_SNR
+        stronger = (
+            best is None or total[place] > 1.03 * best[0] or (total[place] > 0.97 * best[0] and strength > best[4])
+        )
+        if as_planned > found_planned or (as_planned == found_planned and stronger):
+            best, found_planned = (float(total[place]), fwhm, snr, place, strength), as_planned
     if best is None:
         middle = (data.shape[1] - 1) / 2 if planned is None else planned
         flat = np.full(len(binned.column), float(middle))
@@ -263,6 +269,11 @@ def _twins(score: FloatArray, nods: tuple[float, ...]) -> FloatArray:
     return added
 
 
+def _near(planned_sigma: float) -> float:
+    """How far from the plan a source still counts as the planned one, pixel."""
+    return max(5 * planned_sigma, 2.0)
+
+
 def _choose(total: FloatArray, planned: float | None, planned_sigma: float, twins: FloatArray) -> int:
     """The row of the source: near the plan if anything significant is there, else the best one."""
     believed = np.where(np.isfinite(total), total + 0.3 * twins, -np.inf)
@@ -270,8 +281,7 @@ def _choose(total: FloatArray, planned: float | None, planned_sigma: float, twin
     if planned is None:
         return best
     rows = np.arange(len(total))
-    reach = max(5 * planned_sigma, 2.0)
-    near = np.abs(rows - planned) <= reach
+    near = np.abs(rows - planned) <= _near(planned_sigma)
     local = (total >= np.roll(total, 1)) & (total >= np.roll(total, -1))
     there = near & local & (total >= _LEAST_SNR)
     if there.any():

@@ -293,6 +293,8 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
     for width in fwhm * np.array([0.65, 0.8, 1.0]):
         alone = min(alone, float(_negative_fits(cut, positions, width, np.zeros((1, 0)))[0][0]))
         steps = np.arange(max(2.0 * width, 3.0), reach + 0.5, 0.1)
+        if not len(steps):
+            continue
         for pattern in ((-2, -1, 1, 2), (-1, 1), (-1,), (1,)):
             offsets = steps[:, None] * np.array(pattern)
             inside = (first + offsets >= good[0] - 0.5) & (first + offsets <= good[-1] + 0.5)

@@ -211,6 +211,8 @@ def _restore(
     for column in bright:
         near = np.arange(max(column - 1, 0), min(column + 2, len(data)))
         near = near[(snr[near] > 0.3 * _RESTORE_SNR) | (near == column)]
+        if len(near) < 2:  # a line has flanks: one bright column alone is a hit, whatever its shape
+            continue
         as_hits = weight[near] * ~pixels[near]
         hits = solve_columns(data[near], as_hits, profiles[near])
         cost_hits = hits.chi2.sum() / noise**2 + _HIT_COST * core[near].sum()

@@ -121,7 +121,7 @@ class Recipe(Section):
         """
         data = self.model_dump(by_alias=True, mode="json", exclude_defaults=not full)
         data.pop("schema", None)
-        return yaml.safe_dump({"schema": self.schema_version, **data}, sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump({"schema": self.schema_version, **data}, sort_keys=False)
 
     @classmethod
     def from_yaml(cls, text: str, *, name: str = "the recipe") -> Recipe:
