@@ -228,7 +228,7 @@ def test_hits_do_not_bias_the_columns_that_they_fall_in():
     "spatial",
     [
         1.0,
-        pytest.param(1.3, marks=pytest.mark.xfail(strict=False, reason="known gap: up to 2.1 % of such a line is lost")),
+        pytest.param(1.3, marks=pytest.mark.xfail(strict=False, reason="gap: up to 2.1 % of such a line is lost")),
     ],
 )
 def test_unresolved_line_of_signal_to_noise_100_is_no_cosmic_ray(spatial):
