@@ -68,8 +68,9 @@ nb_execution_timeout = 180
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_ipywidgets_js = {}  # widgets are not drawn: their scripts would come from other sites
 
-html_title = f"optextract {version}"
+html_title = "optextract"
 html_static_path = ["_static"]
 html_css_files = ["optextract.css"]
 html_last_updated_fmt = None  # the same pages from the same tree
@@ -86,6 +87,8 @@ html_theme_options = {
     "footer_end": ["sphinx-version"],
 }
 html_show_sourcelink = False
+# pages that have none below them need no navigation beside them
+html_sidebars = {name: [] for name in ("install", "start", "panel", "comparison", "extend", "developer", "benchmarks")}
 
 linkcheck_anchors = False
 linkcheck_ignore = [r"http://localhost.*"]

@@ -24,6 +24,8 @@ def test_there_are_notebooks() -> None:
         "1_walk_through",
         "2_panel",
         "3_batch_and_triage",
+        "4_psf_templates",
+        "5_photometry",
         "6_your_own_instrument",
     ]
 
