@@ -47,14 +47,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Server:
-    """``optextract app``, as a person starts it."""
+    """``optextract app`` (or ``review``), as a person starts it."""
 
-    def __init__(self, *arguments: str, grace: float = 3600) -> None:
-        command = [sys.executable, "-m", "optextract", "app", "--no-browser", *arguments]
+    def __init__(self, *arguments: str, command: str = "app", grace: float = 3600) -> None:
+        words = [sys.executable, "-m", "optextract", command, "--no-browser", *arguments]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
         environment["OPTEXTRACT_APP_GRACE"] = str(grace)
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
         self.url = ""
         self.said: list[str] = []

@@ -367,7 +367,8 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         self.source_rows = fields.source_rows(self.recipe, self._centres())
         self.code = {"python": self.as_python(), "command": self.as_command()}
         self.badges = [] if result is None else words.badges(result)
-        self.candidates = [] if result is None else words.candidates(result)
+        # profiles are compared when somebody looks: that takes as long as an extraction
+        self.candidates = words.candidates(result) if result is not None and self.open_step == "kernel" else []
         told = () if result is None else result.quality.get("warnings", ())
         self.notes = [*told, *(() if frame is None else (frame.meta or {}).get("notes", ()))]
         self.comparison = []
