@@ -32,7 +32,8 @@ def default_file(folder: str) -> Path:
 
 
 def median_ms(values: list[float]) -> str:
-    return f"{1e3 * np.median(values):7.1f} ms (10-90 %: {1e3 * np.percentile(values, 10):.1f} to {1e3 * np.percentile(values, 90):.1f})"
+    low, middle, high = 1e3 * np.percentile(values, [10, 50, 90])
+    return f"{middle:7.1f} ms (10-90 %: {low:.1f} to {high:.1f})"
 
 
 def changes(plg: Any, viewer: Any, app: Any) -> dict[str, list[Callable[[], Any]]]:
