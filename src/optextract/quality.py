@@ -166,6 +166,8 @@ def noise_in_words(pulls: dict[str, Any]) -> list[str]:
         one = pulls["pixel"]
     if not np.isfinite(one):
         return ["The errors could not be checked: there are too few source-free pixels."]
+    if one == 0.0:
+        return ["The errors could not be checked: source-free pixels do not scatter at all."]
     if 0.8 <= one <= 1.25:
         return []
     amount = f"{one:.2f} times too small" if one > 1 else f"{1 / one:.2f} times too large"

@@ -124,7 +124,7 @@ def test_the_results_table_can_be_exported(plg: Any, tmp_path: Path) -> None:
     table = plg.export_table(tmp_path / "results.ecsv")
     assert (tmp_path / "results.ecsv").is_file()
     row = table[0]
-    assert row["median flux"].unit == u.Jy
+    assert row["median flux"].unit.is_equivalent(u.Jy)
     snr = plg.preview.flux[0] / plg.preview.uncertainty[0]
     assert row["S/N"] == pytest.approx(np.nanmedian(snr))
 
