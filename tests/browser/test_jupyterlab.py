@@ -1,0 +1,108 @@
+"""The panel in a notebook of JupyterLab: what a cell sets is on the screen, what is pressed is in the next cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import PATIENCE
+
+pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab")
+
+CELLS = (
+    "import warnings; warnings.simplefilter('ignore')\n"
+    "import jdaviz\n"
+    "jd = jdaviz.new_app()\n"
+    "jd.load({path!r}, format='2D Spectrum')\n"
+    "plg = jd.plugins['Optimal Extraction']\n"
+    "jd.show(height=900)\n"
+    "plg.open_in_tray(scroll_to=False)",
+    "plg.set('profile.kind', 'moffat')\nplg.region = (4, 20)\nprint('set', plg.recipe.region.cross)",
+    "print('results', len(plg.results), plg.recipe.profile.kind)",
+)
+
+
+class Lab:
+    """JupyterLab with one notebook."""
+
+    def __init__(self, folder: Path) -> None:
+        # the widgets' scripts are in the environment's own share/jupyter
+        environment = {
+            **os.environ,
+            "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
+            "PYTHONWARNINGS": "ignore",
+        }
+        words = [
+            sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
+            "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}",
+            f"--LabApp.user_settings_dir={folder / 'settings'}", f"--LabApp.workspaces_dir={folder / 'workspaces'}",
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        said, start = [], time.monotonic()
+        assert self.process.stdout is not None
+        while time.monotonic() - start < PATIENCE:
+            said.append(self.process.stdout.readline())
+            found = re.search(r"http://127\.0\.0\.1:\d+/lab", said[-1])
+            if found:
+                self.url = found.group(0)
+                return
+            if self.process.poll() is not None:
+                break
+        self.close()
+        raise AssertionError("JupyterLab did not start:\n" + "".join(said))
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, sample: Path) -> Iterator[Lab]:
+    cells = [
+        {"cell_type": "code", "id": f"c{k}", "execution_count": None, "metadata": {}, "outputs": [], "source": text}
+        for k, text in enumerate((CELLS[0].format(path=str(sample)), *CELLS[1:]))
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "panel.ipynb").write_text(json.dumps(notebook))
+    started = Lab(tmp_path)
+    yield started
+    started.close()
+
+
+def run_cell(page: Any, number: int) -> None:
+    page.locator(".jp-Cell").nth(number).locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+
+
+def test_the_panel_in_a_notebook(lab: Lab, open_page: Any) -> None:
+    lab.url = f"{lab.url}/tree/panel.ipynb"
+    page = open_page(lab, size=(1700, 2200), wait=".jp-Notebook .jp-CodeCell")
+    page.wait_for_function("() => document.body.innerText.includes('| Idle')", timeout=PATIENCE * 1000)
+    run_cell(page, 0)
+    page.wait_for_selector(".oe-kernel .oe-summary", timeout=PATIENCE * 1000)
+    page.wait_for_function("() => document.querySelector('.oe-kernel .oe-summary').innerText.includes('FWHM')")
+    run_cell(page, 1)
+    page.wait_for_function("() => document.querySelector('.oe-kernel .oe-summary').innerText.includes('moffat')")
+    page.wait_for_function("() => document.querySelector('.oe-region .oe-summary').innerText.includes('rows 4 to 20')")
+    page.locator(".tray-plugin button", has_text="Extract").last.click()
+    page.wait_for_selector("td:has-text('sample_s2d (optimal)')")
+    run_cell(page, 2)
+    page.wait_for_selector(".jp-OutputArea-output:has-text('results 1 moffat')")
