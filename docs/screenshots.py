@@ -19,6 +19,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+import optextract as ox
 from optextract.simulate import make_scene, write_s2d
 
 ARGUMENTS = [
@@ -38,7 +39,7 @@ def keep(picture: bytes, path: Path) -> None:
 
 def serve(*arguments: str) -> tuple[subprocess.Popen[str], str]:
     """Start the app and return its process and address."""
-    command = [sys.executable, "-m", "optextract", "app", "--no-browser", *arguments]
+    command = [sys.executable, "-m", "optextract", *arguments, "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     end = time.monotonic() + PATIENCE
@@ -88,24 +89,42 @@ def take(page: Any, url: str, folder: Path) -> None:
         show_step(page, step, folder)
 
 
+def take_review(page: Any, url: str, folder: Path) -> None:
+    page.goto(url)
+    card = page.locator(".oe-review")
+    card.wait_for(timeout=1000 * PATIENCE)
+    settle(page, 8)
+    keep(card.screenshot(), folder / "review.png")
+
+
+def batch(place: Path) -> Path:
+    """A small run of which one spectrum needs a look: a blend that was taken for one source."""
+    for number, name in enumerate(("mid", "blend", "faint")):
+        write_s2d(make_scene(name, number, planned_sigma=0.1), place / f"galaxy{number + 1}_s2d.fits")
+    ox.run_batch(sorted(place.glob("galaxy*_s2d.fits")), out=place / "night")
+    return place / "night"
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     browser_path = shutil.which("chromium")
     if browser_path is None:
         raise SystemExit("no chromium on PATH")
-    with tempfile.TemporaryDirectory() as place:
-        sample = write_s2d(make_scene("emission", 0, planned_sigma=0.1), Path(place) / "sample_s2d.fits")
-        process, url = serve(str(sample))
-        try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        place = Path(name)
+        sample = write_s2d(make_scene("emission", 0, planned_sigma=0.1), place / "sample_s2d.fits")
+        browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
+        for pictures, command in ((take, ("app", str(sample))), (take_review, ("review", str(batch(place))))):
+            process, url = serve(*command)
+            try:
                 page = browser.new_page(viewport={"width": 1440, "height": 1000})
                 page.set_default_timeout(1000 * PATIENCE)
-                take(page, url, folder)
-                browser.close()
-        finally:
-            process.terminate()
-            process.wait()
+                pictures(page, url, folder)
+                page.close()
+            finally:
+                process.terminate()
+                process.wait()
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -83,7 +84,18 @@ def test_every_page_is_reached_from_the_index() -> None:
             folder = Path(name).parent
             todo += [str(folder / entry) for entry in entries if "*" not in entry]
     pages = {str(page.relative_to(docs).with_suffix("")) for page in PAGES if docs in page.parents}
-    assert pages - {"benchmarks"} == reached - {"benchmarks"}
+    assert pages == reached
+
+
+def test_the_readme_s_figures_are_those_of_the_benchmarks() -> None:
+    found = spec_from_file_location("readme_table", ROOT / "docs" / "readme_table.py")
+    assert found is not None
+    assert found.loader is not None
+    script = module_from_spec(found)
+    found.loader.exec_module(script)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert script.updated(readme, page) == readme, "run: python docs/readme_table.py"
 
 
 @pytest.mark.slow
