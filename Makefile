@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv app test test-slow lint type demo docs docs-links clean broken
+.PHONY: help venv app test test-slow lint type bench demo docs docs-links clean broken
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,16 @@ demo: $(STAMP)  ## extract 79 simulated files, say what came out, how fast and h
 
 test-slow: $(STAMP)  ## what takes longer than the suite should: kills, thousands of spectra, a full disk
 	OPTEXTRACT_SLOW=1 $(PY) -m pytest tests/batch/slow -s
+
+# One thread: what is compared are methods, not the number of processors that each finds free.
+bench: export OPENBLAS_NUM_THREADS := 1
+bench: export OMP_NUM_THREADS := 1
+bench: export MKL_NUM_THREADS := 1
+bench: $(STAMP)  ## every method on scenes of known truth and by the clock, in one run; writes docs/benchmarks.md
+	@mkdir -p .benchmarks
+	$(PY) -m pytest benchmarks/test_speed.py -o pythonpath=benchmarks -p no:cacheprovider -q \
+	  --benchmark-json=.benchmarks/speed.json --benchmark-columns=min,median,rounds --benchmark-sort=fullname
+	$(PY) benchmarks/table.py --speed .benchmarks/speed.json --page docs/benchmarks.md
 
 docs: $(STAMP)  ## build the documentation into docs/_build/html: a warning is an error, nothing is fetched
 	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -38,7 +38,7 @@ def cluster(tmp_path_factory):
         with (
             dask.config.set({"distributed.scheduler.allowed-failures": 0}),
             distributed.LocalCluster(
-                n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+                n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
             ) as running,
         ):
             yield running

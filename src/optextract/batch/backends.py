@@ -197,7 +197,7 @@ def on_dask(jobs: Sequence[Job], settings: Settings, address: str, n_jobs: int) 
     if address != "local" and "://" not in address:
         raise bad_value("dask", "run_batch", "tcp://host:port of a scheduler, or 'local'", address)
     if address == "local":
-        cluster = LocalCluster(n_workers=n_jobs, threads_per_worker=1, processes=True, dashboard_address=None)
+        cluster = LocalCluster(n_workers=n_jobs, threads_per_worker=1, processes=True, dashboard_address=":0")
         with cluster, Client(cluster) as client:
             yield from _with_client(client, jobs, settings)
         return

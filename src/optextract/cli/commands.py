@@ -46,14 +46,16 @@ def _init(args: argparse.Namespace) -> Generator[str, None, int]:
 def _info(args: argparse.Namespace) -> Generator[str, None, int]:
     from optextract.io import info
 
-    code = 0
+    refused = 0
     for path in args.files:
-        try:
-            yield str(info(path)).rstrip("\n")
-        except (OptextractError, OSError) as error:
-            _log.error("%s", error)
-            code = 1 if len(args.files) > 1 else 2
-    return code
+        found = info(path)
+        if found.refused:
+            refused += 1
+            told = found.refused.startswith(found.path)
+            _log.error("%s", found.refused if told else f"{path}: {found.refused}")
+        else:
+            yield str(found).rstrip("\n")
+    return 0 if not refused else 2 if refused == len(args.files) else 1
 
 
 def _simulate(args: argparse.Namespace) -> Generator[str, None, int]:

@@ -125,8 +125,8 @@ def _scale(ours: FloatArray, ours_sigma: FloatArray, other: FloatArray, spread: 
     ratio = error = np.nan
     for _ in range(5):
         weight = 1.0 / ours_sigma[use] ** 2
-        # sum w f g / sum (w f^2 - 1), the 1 being the noise in f^2
-        power = float(np.sum(weight * ours[use] ** 2) - use.sum())
+        # the other spectrum is of the same pixels, so the noise in f^2 is in f g too, and takes nothing off the ratio
+        power = float(np.sum(weight * ours[use] ** 2))
         if power <= 0:
             return np.nan, np.nan
         ratio = float(np.sum(weight * ours[use] * other[use]) / power)

@@ -138,7 +138,7 @@ def test_references_through_dask(many, tmp_path, say):
     folder = links(many, tmp_path / "in", REFERENCES)
     workers = 2
     with distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as cluster:
         address = cluster.scheduler_address
         # workers import before the clock starts

@@ -1,0 +1,122 @@
+"""From the command to the first figure: stock jdaviz, the same with the panel, and ``optextract app``, in turn.
+
+``python benchmarks/startup.py [S2D] [--pairs 10]``: needs chromium on PATH; the medians and their ratio are printed.
+Stock is jdaviz with the plugin switched off in glue's own settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from panel import default_file  # isort: skip
+
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+#: The 2D spectrum is in its viewer, and drawn.
+READY = """() => {
+    const letters = [...document.querySelectorAll('.layer-legend .v-btn')].map(b => b.innerText.trim());
+    return letters.includes('A') && document.querySelectorAll('.bqplot canvas').length > 0;
+}"""
+
+
+def commands(path: str) -> dict[str, list[str]]:
+    """What is timed: name, command."""
+    python = sys.executable
+    stock = [
+        python,
+        "-c",
+        "from jdaviz.cli import _main; _main()",
+        "--layout",
+        "flexible",
+        "-fp",
+        path,
+        "-ff",
+        "2D Spectrum",
+    ]
+    ours = [python, "-m", "optextract", "app", path, "--no-browser"]
+    return {"stock jdaviz": stock, "jdaviz with the panel": stock, "optextract app": ours}
+
+
+def once(name: str, command: list[str], browser: Any, home: Path) -> float:
+    """Seconds from the command to the first figure."""
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+        "BROWSER": "true",
+        "HOME": str(home),
+    }
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        while True:
+            found = re.search(r"(http://localhost:\d+)", process.stdout.readline())
+            if found:
+                break
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} did not start")
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        for _ in range(100):
+            try:
+                page.goto(found.group(1))
+                break
+            except Exception as error:
+                if "ERR_CONNECTION_REFUSED" not in str(error):
+                    raise
+                time.sleep(0.05)
+        page.wait_for_function(READY, timeout=180_000)
+        took = time.perf_counter() - start
+        page.close()
+        return took
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?")
+    parser.add_argument("--pairs", type=int, default=10)
+    arguments = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    times: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        homes = {}
+        for name in ("stock jdaviz", "jdaviz with the panel", "optextract app"):
+            homes[name] = Path(folder) / name.replace(" ", "_")
+            (homes[name] / ".glue").mkdir(parents=True)
+        (homes["stock jdaviz"] / ".glue" / "plugins.cfg").write_text("[plugins]\noptextract = 0\n")
+        path = str(arguments.file if arguments.file is not None else default_file(folder))
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        for turn in range(arguments.pairs + 1):
+            for name, command in commands(path).items():
+                took = once(name, command, chromium, homes[name])
+                if turn:  # the first fills the caches
+                    times.setdefault(name, []).append(took)
+        chromium.close()
+    stock = np.median(times["stock jdaviz"])
+    print(f"{Path(path).name}, medians of {arguments.pairs}")
+    for name, values in times.items():
+        ratios = np.array(values) / np.array(times["stock jdaviz"])
+        print(
+            f"{name:24s} {np.median(values):6.2f} s ({min(values):.2f} to {max(values):.2f}), "
+            f"{100 * (np.median(values) / stock - 1):+.1f} % against stock, "
+            f"pairs {100 * (np.median(ratios) - 1):+.1f} %"
+        )
+
+
+if __name__ == "__main__":
+    main()
