@@ -241,6 +241,9 @@ def _shape_cost(
         design[rows, k * n_profile : (k + 1) * n_profile] = profiles[k].T
         design[rows, n_column * n_profile :] = changes[k].T * coefficients[k, 0]
     root = np.sqrt(weight).ravel()
+    # fluxes and changes are columns of different units: without a common norm rcond would drop the one or the other
+    norm = np.linalg.norm(design * root[:, None], axis=0)
+    design = design / np.where(norm > 0, norm, 1.0)
     solution, *_ = np.linalg.lstsq(design * root[:, None], data.ravel() * root, rcond=1e-10)
     left = data.ravel() - design @ solution
     return float((left**2 * weight.ravel()).sum()), n_change

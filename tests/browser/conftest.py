@@ -17,10 +17,6 @@ from optextract.simulate import make_scene, write_s2d
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-    "--disable-component-update", "--no-first-run",
-]  # fmt: skip
 #: Seconds for a page to be there, on a machine that does other things too.
 PATIENCE = 120
 
@@ -102,17 +98,6 @@ def serve() -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers.values():
         server.close()
-
-
-@pytest.fixture(scope="session")
-def browser(browser_path: str) -> Iterator[Any]:
-    """Debian's chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

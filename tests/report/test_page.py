@@ -92,14 +92,12 @@ def test_links_are_quoted():
 
 
 @pytest.mark.browser
+@pytest.mark.xdist_group("browser")  # playwright does not start beside an event loop, which other tests leave
 @pytest.mark.parametrize(("width", "height"), [(1400, 900), (390, 844)], ids=["full", "phone"])
-def test_page_in_a_browser(folder, browser_path, width, height):
-    from playwright.sync_api import sync_playwright
-
+def test_page_in_a_browser(folder, browser, width, height):
     problems = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": width, "height": height})
+    with browser.new_context(viewport={"width": width, "height": height}) as context:
+        page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
@@ -128,5 +126,4 @@ def test_page_in_a_browser(folder, browser_path, width, height):
                 " for (let i = 3; i < d.length; i += 4) if (d[i]) n++; return n / (c.width * c.height); }"
             )
             assert painted > 0.01, name
-        browser.close()
     assert problems == []

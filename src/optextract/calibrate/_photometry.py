@@ -89,8 +89,11 @@ def load_band(curve: str | Path, name: str | None = None) -> Band:
 def make_band(name: str, wavelength: u.Quantity, throughput: ArrayLike) -> Band:
     """Make a band of its curve; synphot gives the pivot wavelength."""
     try:
-        from synphot import SpectralElement
-        from synphot.models import Empirical1D
+        # synphot enables its units for the whole process when it is imported, and jdaviz then fails on the name
+        # PHOTLAM, which cannot be parsed back; this takes them out again
+        with u.add_enabled_units([]):
+            from synphot import SpectralElement
+            from synphot.models import Empirical1D
     except ImportError as error:
         raise OptextractError(f"Photometry needs synphot: {_INSTALL}.") from error
     waves = u.Quantity(wavelength).to(u.AA, u.spectral())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from optextract.errors import OptextractError
 
@@ -15,15 +16,29 @@ from .parser import build_parser
 __all__ = ["main"]
 
 
-def _configure_logging(args: argparse.Namespace) -> None:
+@contextmanager
+def _logging(args: argparse.Namespace) -> Iterator[None]:
+    """What the library logs goes to stderr while a command runs; afterwards logging is as it was."""
     # the app tells where its page is
     talk = max(args.verbose, 1) if args.command in ("app", "review") else args.verbose
     level = logging.ERROR if args.quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(talk, 2)]
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
-    logging.getLogger("optextract").setLevel(level)
     # what dependencies warn of is worth a line only where it was asked for
+    levels = {"optextract": level, "py.warnings": logging.WARNING if args.verbose else logging.ERROR}
+    root = logging.getLogger()
+    handlers, before = list(root.handlers), {name: logging.getLogger(name).level for name in levels}
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    root.handlers[:] = [handler]
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").setLevel(logging.WARNING if args.verbose else logging.ERROR)
+    for name, wanted in levels.items():
+        logging.getLogger(name).setLevel(wanted)
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        logging.captureWarnings(False)
+        for name, old in before.items():
+            logging.getLogger(name).setLevel(old)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 all good, 1 some failed, 2 nothing could be done, 130 interrupted.
     """
     args = build_parser().parse_args(argv)
-    _configure_logging(args)
+    with _logging(args):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     lines = COMMANDS[args.command](args)
     try:
         while True:
