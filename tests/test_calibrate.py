@@ -60,9 +60,10 @@ def frame_like(wavelength, flux, error, rng):
 
 
 def test_the_mean_through_a_band_is_synphots():
-    from synphot import Observation, SourceSpectrum
-    from synphot import units as synphot_units
-    from synphot.models import Empirical1D
+    with u.add_enabled_units([]):  # without it its units stay enabled, and jdaviz in the same process fails on them
+        from synphot import Observation, SourceSpectrum
+        from synphot import units as synphot_units
+        from synphot.models import Empirical1D
 
     wavelength = np.linspace(0.9, 5.2, 900)
     flux = spectrum(wavelength)
@@ -81,6 +82,21 @@ def test_the_mean_through_a_band_is_synphots():
         assert weights.sum() == pytest.approx(1.0)
         assert weights @ flux == pytest.approx(theirs, rel=2e-4)
         assert band.pivot == pytest.approx(element.pivot().to_value(u.um))
+
+
+def test_units_that_jdaviz_cannot_parse_do_not_stay_enabled():
+    import subprocess
+    import sys
+
+    code = (
+        "import numpy as np, astropy.units as u\n"
+        "from optextract.calibrate import make_band\n"
+        "make_band('FLAT', np.linspace(1, 2, 9) * u.um, np.ones(9))\n"
+        "import sys; assert 'synphot' in sys.modules\n"
+        "print([str(x) for x in u.get_current_unit_registry().all_units if str(x).startswith('PHOT')])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 def test_a_flat_spectrum_has_its_flux_in_every_band(data_dir):
