@@ -18,15 +18,15 @@ def columns(rng, *, flux=200.0, sigma=1.0, fwhm=1.4, centre=7.2, true_fwhm=None)
     place, width = np.full(N_DISP, centre), np.full(N_DISP, fwhm)
     shape = Gaussian()
     profile, shift, wider = shape.derivatives(N_CROSS, place, width)
-    third = shape.integrate(N_CROSS, place, 1.3 * width) - profile
+    third = (shape.integrate(N_CROSS, place, 1.3 * width) - profile) / np.log(1.3)
     light = shape.integrate(N_CROSS, place, width if true_fwhm is None else true_fwhm)
     data = np.broadcast_to(flux, N_DISP)[:, None] * light + sigma * rng.standard_normal((N_DISP, N_CROSS))
     weight = np.full(data.shape, sigma**-2)
-    return data, weight, profile[:, None, :], np.stack([shift, wider, third], axis=1)
+    return data, weight, profile[:, None, :], np.stack([shift * fwhm, wider, third], axis=1)
 
 
 def run(data, weight, profiles, changes, **settings):
-    return reject(data, weight, profiles, changes, 1, **{"threshold": 5.0, "floor": 0.02, **settings})
+    return reject(data, weight, profiles, changes.__getitem__, 1, **{"threshold": 5.0, "floor": 0.02, **settings})
 
 
 def test_clean_data_lose_nothing(rng):

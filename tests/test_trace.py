@@ -10,10 +10,11 @@ from numpy.polynomial.legendre import legval
 
 import optextract as ox
 from optextract.bins import Binned
+from optextract.geometry import Geometry, Problem, evaluate, terms_of
 from optextract.profiles import Gaussian, Moffat, moffat_between
 from optextract.simulate import make_scene
 from optextract.solve import solve_columns
-from optextract.trace import Geometry, Problem, evaluate, fit_geometry, information_criterion, terms_of
+from optextract.trace import fit_geometry, information_criterion
 
 N_BIN, N_CROSS = 60, 19
 COLUMN = np.linspace(0, 599, N_BIN)

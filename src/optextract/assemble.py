@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .aperture import coverage, sum_aperture, wavelength_along
 from .choose import Choice
 from .frame import Frame
+from .geometry import evaluate, terms_of
 from .kernel import compare_profiles, slice_model
 from .layers import Final, Layers, check_noise, solve_final
 from .locate import Start
@@ -25,7 +26,6 @@ from .recipe import Recipe
 from .resolve import resolved
 from .results import Boxcar, Extraction, Flag, KernelSlice, TraceFit, freeze
 from .solve import condition, normal_equations, propagate
-from .trace import evaluate, terms_of
 from .window import Window
 
 __all__ = ["assemble"]
@@ -63,7 +63,7 @@ def window_factor(frame: Frame, recipe: Recipe, final: Final) -> tuple[str, Floa
 
 
 def make_flags(
-    layers: Layers, final: Final, start: Start, least: float
+    layers: Layers, final: Final, start: Start, nods: tuple[float, ...], least: float
 ) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
     """Flag each column of each source.
 
@@ -74,7 +74,9 @@ def make_flags(
     final : Final
         The solution.
     start : Start
-        Nods, and whether the data carry the shape.
+        Whether the data carry the shape.
+    nods : tuple of float
+        Offsets of the negative nods, as fitted.
     least : float
         Least part of a profile on good pixels for a flux to be given.
 
@@ -102,7 +104,7 @@ def make_flags(
         flags[condition(matrix) > _BLEND_CONDITION] |= np.uint32(Flag.BLENDED)
     if not start.from_data:
         flags |= np.uint32(Flag.PRIOR_SHAPE)
-    for offset in start.problem.nods:
+    for offset in nods:
         for other in range(n_source):
             for k in range(n_source):
                 gap = np.abs(layers.centre[k] - layers.centre[other] - offset)
@@ -146,7 +148,9 @@ def assemble(
     n_source = len(layers.centre)
     final = solve_final(layers, window.data)
     kind, refers = window_factor(frame, recipe, final)
-    flags, lost = make_flags(layers, final, start, recipe.flux.min_profile)
+    flags, lost = make_flags(
+        layers, final, start, choice.fit.geometry.moved(start.problem.nods), recipe.flux.min_profile
+    )
     coefficients = final.solution.coefficients[:, :n_source]
     factor_flux = scale * refers
     flux = np.where(lost, np.nan, coefficients * factor_flux)
@@ -302,7 +306,10 @@ def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:
     cut = start.cut
     centre, fwhm = evaluate(choice.fit.geometry, np.array([cut.centre_column]))
     positions = tuple(float(c) for c in centre[:, 0])
-    problem = replace(start.problem, index_shape=None, prior_centre=None, prior_fwhm=None)
+    nods = choice.fit.geometry.moved(start.problem.nods)
+    problem = replace(
+        start.problem, index_shape=None, prior_centre=None, prior_fwhm=None, nods=nods, prior_spacing=None
+    )
     terms = terms_of(
         choice.fit.shape.at(cut.binned.column), centre, fwhm, problem.nods, problem.background, window.n_cross
     )

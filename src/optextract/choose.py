@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bins import Binned
+from .geometry import Fit, Geometry, Problem, evaluate, terms_of
 from .noise import robust_rms
 from .profiles import MOFFAT_INDICES, moffat_between
 from .recipe import Recipe
 from .solve import solve_columns
-from .trace import Fit, Geometry, Problem, evaluate, fit_geometry, information_criterion, terms_of
+from .trace import fit_geometry, information_criterion
 
 __all__ = ["Choice", "choose_geometry"]
 
@@ -162,7 +163,9 @@ def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
     """Weights lowered in bins that nothing like the source explains: artefacts, detector edges, residual sky."""
     n_cross = binned.data.shape[1]
     centre, fwhm = evaluate(fit.geometry, binned.column)
-    terms = terms_of(fit.shape.at(binned.column), centre, fwhm, problem.nods, problem.background, n_cross)
+    terms = terms_of(
+        fit.shape.at(binned.column), centre, fwhm, fit.geometry.moved(problem.nods), problem.background, n_cross
+    )
     solution = solve_columns(binned.data, binned.weight, terms)
     n_source = fit.geometry.n_source
     light = (solution.coefficients[:, None, :n_source] @ terms[:, :n_source])[:, 0]
@@ -237,8 +240,9 @@ def _promise(binned: Binned, choice: Choice) -> float:
     geometry, problem = choice.fit.geometry, choice.problem
     centre, fwhm = evaluate(geometry, binned.column)
     n_cross = binned.data.shape[1]
-    terms = terms_of(problem.shape, centre, fwhm, problem.nods, problem.background, n_cross)
-    wings = terms_of(moffat_between(6.0), centre, fwhm, problem.nods, problem.background[:0], n_cross)
+    nods = geometry.moved(problem.nods)
+    terms = terms_of(problem.shape, centre, fwhm, nods, problem.background, n_cross)
+    wings = terms_of(moffat_between(6.0), centre, fwhm, nods, problem.background[:0], n_cross)
     solution = solve_columns(binned.data, binned.weight, terms)
     n_profile = wings.shape[1]
     flux = solution.coefficients[:, :n_profile, None]
@@ -246,7 +250,7 @@ def _promise(binned: Binned, choice: Choice) -> float:
     change = (flux * (wings - terms[:, :n_profile])).sum(axis=1)
     # a change of width looks much like wings: project it out together with the fluxes
     step = 1e-3
-    wider = terms_of(problem.shape, centre, fwhm * (1 + step), problem.nods, problem.background[:0], n_cross)
+    wider = terms_of(problem.shape, centre, fwhm * (1 + step), nods, problem.background[:0], n_cross)
     width = (flux * (wider - terms[:, :n_profile])).sum(axis=1) / step
     fields = np.stack([change, width], axis=1)
     weighted = fields * binned.weight[:, None, :]

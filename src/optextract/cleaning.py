@@ -1,12 +1,13 @@
 """Background, outliers and revised variance for a given trace; then the profile, corrected from the data.
 
-What a first round finds with a rough trace is found again with the refined one: a smooth background must not be fitted
-to cosmic rays, nor cosmic rays be looked for above a background that is not known.
+A sweep with the rough trace goes first: the trace is refined on pixels without outliers, a smooth background must not be
+fitted to cosmic rays, nor cosmic rays be looked for above a background that is not known.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from .choose import Choice
 from .empirical import correct_profile
 from .errors import RecipeError, bad_value
 from .frame import Frame
-from .layers import Layers
+from .geometry import Geometry, evaluate, terms_of
+from .layers import Layers, Swept
 from .locate import Start
 from .noise import Variance, robust_rms
 from .profiles import Shape
@@ -25,15 +27,16 @@ from .recipe import Recipe
 from .reject import Rejected, reject
 from .revise import find_slope, model_light, revised_variance
 from .solve import solve_columns
-from .trace import Geometry, evaluate, terms_of
 from .window import Window
 
-__all__ = ["clean", "polish"]
+__all__ = ["clean", "polish", "sweep"]
 
 FloatArray = NDArray[np.float64]
 
 _SMOOTH = 5  # columns to either side over which the light in a revised variance is averaged
 _KNOTS, _KNOTS_FINE = 0.3, 0.15  # FWHM between the points of an empirical correction
+_WIDER = 1.3
+_ROUNDS = 3  # of the revised variance and the model that it is made of
 _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
 _SPARE_SNR, _SPARE_LIGHT = 20.0, 0.01  # where a pipeline's own rejection is trusted: S/N, and part of the profile
 
@@ -89,6 +92,45 @@ def _clear(window: Window, model: _Model, nods: tuple[float, ...], reach: float 
     return clear
 
 
+def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Recipe) -> Swept:
+    """Find outliers above a rough background, for a trace that is rough as well.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame, for whether its outliers are rejected already.
+    window : Window
+        The pixels that take part.
+    start : Start
+        Nods, and background terms of the fit.
+    choice : Choice
+        Trace, width and shape.
+    recipe : Recipe
+        The settings.
+
+    Returns
+    -------
+    Swept
+
+    Raises
+    ------
+    RecipeError
+        If ``nods.depths`` do not fit the frame.
+    """
+    nods = choice.fit.geometry.moved(start.problem.nods)
+    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
+    mode, nod_pixels = _nod_mode(window, model, recipe, nods)
+    profiles = _compose(model.profiles, len(model.centre), mode, recipe)
+    weight = np.where(nod_pixels, 0.0, window.weight) if mode == "mask" else window.weight
+    clear = _clear(window, model, nods)
+    rough = _rough_background(window, weight, choice, start, clear)
+    noise = _pixel_noise(window.data - rough, weight, clear)
+    found = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
+    kept = weight * ~found.pixels
+    slow = _slow_noise(window.data - rough, kept, clear)
+    return Swept(profiles, model.centre, model.fwhm, rough, found, kept, mode, slow)
+
+
 def clean(
     frame: Frame,
     window: Window,
@@ -96,7 +138,7 @@ def clean(
     start: Start,
     choice: Choice,
     recipe: Recipe,
-    before: Layers | None = None,
+    swept: Swept,
 ) -> Layers:
     """Find background, outliers and revised variance for a given trace.
 
@@ -114,8 +156,8 @@ def clean(
         Trace, width and shape.
     recipe : Recipe
         The settings.
-    before : Layers, optional
-        What an earlier round found; absent: the trace is rough, and so is the first background.
+    swept : Swept
+        What the sweep with the rough trace found.
 
     Returns
     -------
@@ -126,7 +168,7 @@ def clean(
     RecipeError
         If ``nods.depths`` or ``background.rows`` do not fit the frame.
     """
-    nods = start.problem.nods
+    nods = choice.fit.geometry.moved(start.problem.nods)
     model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
     mode, nod_pixels = _nod_mode(window, model, recipe, nods)
     profiles = _compose(model.profiles, len(model.centre), mode, recipe)
@@ -134,29 +176,21 @@ def clean(
     if mode == "mask":
         usable &= ~nod_pixels
     clear = _clear(window, model, nods)
-    rejected = Rejected(np.zeros_like(usable), np.zeros(len(usable), dtype=bool)) if before is None else before.rejected
     weight = usable * window.weight
-    kept = weight * ~rejected.pixels
-    if before is None and recipe.rejection.mode is not False:
-        # a smooth background must not be fitted to cosmic rays: reject against a rough one first
-        rough = _rough_background(window, weight, choice, start, clear)
-        noise = _pixel_noise(window.data - rough, kept, clear)
-        rejected = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
-        kept = weight * ~rejected.pixels
+    kept = weight * ~swept.rejected.pixels
     background = _background(window, kept, profiles, model, clear, recipe)
     slope, clipped = find_slope(window, variance, profiles, background, kept, recipe.noise)
     if slope > 0:
         # the first model was weighted with the variance that is to be replaced, and is low where that is: go round
-        for _ in range(3 if before is None else 2):
+        for _ in range(_ROUNDS):
             light = model_light(window, profiles, background, kept, smooth=_SMOOTH) + background.image
             weight = usable / revised_variance(window, light, slope, clipped)
-            kept = weight * ~rejected.pixels
+            kept = weight * ~swept.rejected.pixels
             background = _background(window, kept, profiles, model, clear, recipe)
     noise = _pixel_noise(window.data - background.image, kept, clear)
-    floor = _FIRST_FLOOR if before is None else 0.0
-    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, floor)
+    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, 0.0)
     kept = weight * ~found.pixels
-    if (found.pixels != rejected.pixels).any():
+    if (found.pixels != swept.rejected.pixels).any():
         background = _background(window, kept, profiles, model, clear, recipe)
     slow = _slow_noise(window.data - background.image, kept, clear)
     sources = model.profiles[:, : len(model.centre)]
@@ -205,7 +239,7 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     wanted = recipe.profile.empirical if recipe.profile.kind != "spline" else True
     if wanted is False or not start.from_data:
         return layers
-    nods = start.problem.nods
+    nods = choice.fit.geometry.moved(start.problem.nods)
     model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
     n_source = len(model.centre)
     places = [(offset, k) for offset in (0.0, *nods) for k in range(n_source)]
@@ -301,7 +335,7 @@ def _reject(
         data,
         weight,
         profiles,
-        _changes(window, model, choice),
+        partial(_changes, window, model, choice),
         n_source,
         threshold=settings.threshold,
         floor=max(settings.floor, least_floor),
@@ -332,17 +366,21 @@ def _spare_bright(
     # the flank of a line may lose its core to a tilted line and look faint: it stands beside a bright column
     beside = np.convolve(snr > _SPARE_SNR, np.ones(3), mode="same") > 0.5
     snr = np.where(beside & (with_all > _SPARE_SNR), with_all, snr)
-    bright = (snr > _SPARE_SNR)[:, None] & (np.abs(profiles[:, :n_source]).max(axis=1) > _SPARE_LIGHT)
+    # negative twins fit no better than their source: without the core of one its wings decide, and those are the source's
+    bright = (snr > _SPARE_SNR)[:, None] & (np.abs(profiles).max(axis=1) > _SPARE_LIGHT)
     return Rejected(found.pixels & ~bright, found.restored | (found.pixels & bright).any(axis=1))
 
 
-def _changes(window: Window, model: _Model, choice: Choice) -> FloatArray:
-    """What small errors of the first source's profile look like, per unit flux: shift, width, and a third wider."""
-    shape = choice.fit.shape.fast().at(window.columns)
-    centre, fwhm = model.centre[0], model.fwhm[0]
+def _changes(window: Window, model: _Model, choice: Choice, columns: NDArray[np.intp]) -> FloatArray:
+    """What errors of the first source's profile look like, per unit flux, shift by a FWHM and e-fold of the width.
+
+    The third is the finite change to a profile a third wider: beyond what the derivative describes.
+    """
+    shape = choice.fit.shape.fast().at(window.columns[columns])
+    centre, fwhm = model.centre[0][columns], model.fwhm[0][columns]
     profile, shift, width = shape.derivatives(window.n_cross, centre, fwhm)
-    wider = shape.integrate(window.n_cross, centre, 1.3 * fwhm) - profile
-    return np.stack([shift, width, wider], axis=1)
+    wider = (shape.integrate(window.n_cross, centre, _WIDER * fwhm) - profile) / np.log(_WIDER)
+    return np.stack([shift * fwhm[:, None], width, wider], axis=1)
 
 
 def _rough_background(
@@ -352,8 +390,9 @@ def _rough_background(
     edges = edges_uniform(window.n_disp, max(window.n_disp // 16, 1))
     binned = median_bins(window.data, weight, edges)
     basis = start.problem.background
+    nods = choice.fit.geometry.moved(start.problem.nods)
     centre, fwhm = evaluate(choice.fit.geometry, binned.column)
-    terms = terms_of(choice.fit.shape.at(binned.column), centre, fwhm, start.problem.nods, basis, window.n_cross)
+    terms = terms_of(choice.fit.shape.at(binned.column), centre, fwhm, nods, basis, window.n_cross)
     solution = solve_columns(binned.data, binned.weight, terms)
     level = solution.coefficients[:, terms.shape[1] - len(basis) :] @ basis
     image = np.repeat(level, np.diff(edges), axis=0)

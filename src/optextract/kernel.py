@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from .bins import Binned, median_bins
 from .errors import RecipeError, bad_value
 from .finder import Detection
+from .geometry import Fit, Geometry, Problem, evaluate, terms_of
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, moffat_between
 from .recipe import Kernel
 from .results import Candidate
 from .solve import solve_columns
-from .trace import Fit, Geometry, Problem, evaluate, fit_geometry, information_criterion, terms_of
+from .trace import fit_geometry, information_criterion
 
 __all__ = [
     "Slice",

@@ -14,9 +14,41 @@ from .recipe import Noise
 from .reject import Rejected
 from .solve import Solution, solve_columns
 
-__all__ = ["Final", "Layers", "NoiseScale", "check_noise", "solve_final"]
+__all__ = ["Final", "Layers", "NoiseScale", "Swept", "check_noise", "solve_final"]
 
 FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """What a sweep with a rough trace found; arrays are column-major (n_disp, ..., n_cross).
+
+    Attributes
+    ----------
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+        Linear terms, as in `Layers`.
+    centre, fwhm : ndarray, shape (n_source, n_disp)
+        Trace (row of the window) and width.
+    background : ndarray, shape (n_disp, n_cross)
+        Rough background.
+    rejected : Rejected
+        Outliers.
+    kept : ndarray, shape (n_disp, n_cross)
+        Inverse variances after rejection.
+    nod_mode : str
+        "ignore", "mask" or "model".
+    slow : float
+        Empirical factor on the errors of 20 columns together.
+    """
+
+    profiles: FloatArray
+    centre: FloatArray
+    fwhm: FloatArray
+    background: FloatArray
+    rejected: Rejected
+    kept: FloatArray
+    nod_mode: str
+    slow: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +76,7 @@ class Layers:
     noise : float
         Empirical factor on the pixels' errors that thresholds used.
     slow : float
-        Empirical factor on the errors of 20 columns together, which the choice of degrees used.
+        Empirical factor on the errors of 20 columns together.
     slope : float
         Change of variance per unit of pixel value that was taken out of the data-derived variance; 0 if none was.
     empirical : bool

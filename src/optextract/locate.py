@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
+from .geometry import Geometry, Problem
 from .kernel import Slice, another_source, choose_columns, coadd, cross_basis, find_negatives, place_sources
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import FileRef, Recipe
 from .templates import Placed, place_template
-from .trace import Geometry, Problem
 from .window import Window
 
 __all__ = ["Start", "given_trace", "locate", "second_source"]
@@ -29,6 +29,7 @@ _SHAPE_SNR = 10.0
 _SECOND_EVIDENCE = 100.0
 _MOST_SOURCES = 4
 _BEND = 0.5  # pixel: how far a rectified trace may depart from a row, 1 sigma of each coefficient
+_SPACING = 0.05  # 1 sigma of the factor between the nods' offsets and what the file tells of them
 _WIDEST = 0.3  # of the window: a wider 'source' is background
 
 
@@ -442,6 +443,7 @@ def _problem(
     return Problem(
         shape=shape,
         nods=nods,
+        prior_spacing=_SPACING if from_data and recipe.nods.offsets is None else None,
         background=cross_basis(window.n_cross, 0 if recipe.background.degree == "none" else 1),
         free_centre=fits_centre and found and (recipe.trace.given is None or recipe.trace.shift),
         free_width=fits_width and not profile.fwhm.fixed and found,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .assemble import assemble
-from .cleaning import clean, polish
+from .cleaning import clean, polish, sweep
 from .errors import RecipeError, bad_value
 from .frame import Frame
 from .locate import locate
@@ -61,9 +61,9 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
     window = cut(frame, inside, variance, factor)
     start = locate(frame, window, recipe)
     choice = first_choice(frame, window, start, recipe)
-    layers = clean(frame, window, variance, start, choice, recipe)
-    choice = refine(frame, window, start, choice, layers, recipe)
-    layers = clean(frame, window, variance, start, choice, recipe, layers)
+    swept = sweep(frame, window, start, choice, recipe)
+    choice = refine(frame, window, start, choice, swept, recipe)
+    layers = clean(frame, window, variance, start, choice, recipe, swept)
     layers = polish(frame, window, start, choice, layers, recipe)
     return assemble(frame, recipe, window, variance, start, choice, layers, scale, factor)
 

@@ -112,7 +112,7 @@ def figures(
         "background": MappingProxyType(
             {"degree": layers.background.degree, "along": layers.background.along, **layers.background.test}
         ),
-        "nods": MappingProxyType({"mode": layers.nod_mode, "offsets": start.problem.nods}),
+        "nods": MappingProxyType({"mode": layers.nod_mode, "offsets": choice.fit.geometry.moved(start.problem.nods)}),
         "variance": variance.words,
         "revised_slope": layers.slope,
         "detection_snr": start.detection.snr,

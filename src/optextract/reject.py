@@ -7,6 +7,7 @@ leverage, and judged against the flux that the other pixels give; one pixel per 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ _RESTORE_SNR = 20.0
 _HIT_COST = 12.0  # chi2 that blaming one more core pixel must save: each was chosen as the worst of its column
 _PROFILE_ERROR = 0.6  # of the peak: how far a wrong profile may be from a pixel
 _MANY = 0.1  # of the columns
+_USUAL_CHANGE = 0.4  # 1 sigma of a line's shift (FWHM) and of its change of log FWHM against the continuum's profile
+_SHARPEST = -0.1  # least change of log FWHM that a profile error may ask for
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ def reject(
     data: FloatArray,
     weight: FloatArray,
     profiles: FloatArray,
-    changes: FloatArray,
+    changes: Callable[[NDArray[np.intp]], FloatArray],
     n_source: int,
     *,
     threshold: float,
@@ -61,8 +64,9 @@ def reject(
         Background-subtracted pixel values and inverse variances (zero where bad).
     profiles : ndarray, shape (n_disp, n_profile, n_cross)
         Sources first, then their negative twins.
-    changes : ndarray, shape (n_disp, n_change, n_cross)
-        What small errors of the sources' profiles look like (shift, width, ... per unit flux of the first source).
+    changes : callable
+        From columns to what small errors of the sources' profiles look like there (shift, width, ... per unit flux of
+        the first source), shape (n_column, n_change, n_cross).
     n_source : int
         Number of sources.
     threshold : float
@@ -183,7 +187,7 @@ def _restore(
     data: FloatArray,
     weight: FloatArray,
     profiles: FloatArray,
-    changes: FloatArray,
+    changes: Callable[[NDArray[np.intp]], FloatArray],
     pixels: NDArray[np.bool_],
     n_source: int,
     noise: float,
@@ -196,7 +200,7 @@ def _restore(
     core = (np.abs(profiles[:, :n_source]).max(axis=1) > _CORE) & pixels
     suspects = np.flatnonzero(core.any(axis=1))
     restored = np.zeros(len(data), dtype=bool)
-    if not len(suspects) or changes.shape[1] == 0:
+    if not len(suspects):
         return restored
     plain = solve_columns(data, weight, profiles)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -217,10 +221,11 @@ def _restore(
         hits = solve_columns(data[near], as_hits, profiles[near])
         cost_hits = hits.chi2.sum() / noise**2 + _HIT_COST * core[near].sum()
         off_core = pixels[near] & ~core[near]
-        cost_shape, n_shape = _shape_cost(
-            data[near], weight[near] * ~off_core, profiles[near], changes[near], plain.coefficients[near]
+        cost_shape, change = _shape_cost(
+            data[near], weight[near] * ~off_core / noise**2, profiles[near], changes(near), plain.coefficients[near]
         )
-        if cost_shape / noise**2 + 4.0 * n_shape < cost_hits:
+        # light may well be more extended in a line than in the continuum, but it is not sharper than a point source
+        if cost_shape + 4.0 * len(change) < cost_hits and change[1:].sum() > _SHARPEST:
             restored[column] = True
     return restored
 
@@ -231,19 +236,25 @@ def _shape_cost(
     profiles: FloatArray,
     changes: FloatArray,
     coefficients: FloatArray,
-) -> tuple[float, int]:
-    """Chi2 of a few columns whose profile may deviate by one common pattern of shift and width."""
+) -> tuple[float, FloatArray]:
+    """Chi2 of a few columns whose profile may deviate by one common pattern of shift and width, and that pattern.
+
+    The price of a change is that of a Gaussian prior: a large one is less likely than a hit.
+    """
     n_column, n_profile, n_cross = profiles.shape
     n_change = changes.shape[1]
-    design = np.zeros((n_column * n_cross, n_column * n_profile + n_change))
+    design = np.zeros((n_column * n_cross + n_change, n_column * n_profile + n_change))
     for k in range(n_column):
         rows = slice(k * n_cross, (k + 1) * n_cross)
         design[rows, k * n_profile : (k + 1) * n_profile] = profiles[k].T
         design[rows, n_column * n_profile :] = changes[k].T * coefficients[k, 0]
-    root = np.sqrt(weight).ravel()
+    design[n_column * n_cross :, n_column * n_profile :] = np.eye(n_change)
+    root = np.sqrt(np.concatenate([weight.ravel(), np.full(n_change, 1.0 / _USUAL_CHANGE**2)]))
     # fluxes and changes are columns of different units: without a common norm rcond would drop the one or the other
-    norm = np.linalg.norm(design * root[:, None], axis=0)
-    design = design / np.where(norm > 0, norm, 1.0)
-    solution, *_ = np.linalg.lstsq(design * root[:, None], data.ravel() * root, rcond=1e-10)
-    left = data.ravel() - design @ solution
-    return float((left**2 * weight.ravel()).sum()), n_change
+    weighted = design * root[:, None]
+    norm = np.linalg.norm(weighted, axis=0)
+    norm[norm == 0] = 1.0
+    target = np.concatenate([data.ravel(), np.zeros(n_change)]) * root
+    solution, *_ = np.linalg.lstsq(weighted / norm, target, rcond=1e-10)
+    left = target - weighted @ (solution / norm)
+    return float(left @ left), solution[n_column * n_profile :] / norm[n_column * n_profile :]

@@ -62,6 +62,7 @@ def resolved(
         items.append({"name": name, "centre": centre_field})
     fwhm = float(layers.fwhm[0, at])
     geometry = choice.fit.geometry
+    nods = geometry.moved(start.problem.nods)
     index = choice.fit.shape.index
     profile: dict[str, Any] = {
         "kind": recipe.profile.kind if recipe.profile.kind in ("spline", "template") else choice.kind,
@@ -93,7 +94,7 @@ def resolved(
             "revise": layers.slope > 0,
             "scale": float(quality["noise_scale"]) if recipe.noise.scale == "auto" else recipe.noise.scale,
         },
-        nods={"mode": layers.nod_mode, **({"offsets": start.problem.nods} if start.problem.nods else {})},
+        nods={"mode": layers.nod_mode, **({"offsets": nods} if nods else {})},
         rejection={"mode": recipe.rejection.mode is not False},
         flux={"window": flux_window, "boxcar_width": box},
     )

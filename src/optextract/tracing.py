@@ -11,11 +11,11 @@ from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins
 from .choose import Choice, choose_geometry
 from .finder import BIN_CLIP
 from .frame import Frame
-from .layers import Layers
+from .geometry import evaluate
+from .layers import Swept
 from .locate import Start
 from .recipe import Recipe
 from .solve import solve_columns
-from .trace import evaluate
 from .window import Window
 
 __all__ = ["first_choice", "refine"]
@@ -23,6 +23,7 @@ __all__ = ["first_choice", "refine"]
 _BIN_SNR = 5.0
 _LINE_SNR = 4.0  # of a bin that shows an emission line
 _MOST_BINS = 160
+_LEAST_SEEN = 0.3  # of each profile on good pixels, for its column and its light to count
 _MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
 
 
@@ -77,7 +78,7 @@ def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.int
     return split_moving(edges, centre[0], 2 * _MOST_MOVE * fwhm[0])
 
 
-def refine(frame: Frame, window: Window, start: Start, choice: Choice, layers: Layers, recipe: Recipe) -> Choice:
+def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Swept, recipe: Recipe) -> Choice:
     """Fit trace and width again, on cleaned pixels in bins that follow the S/N.
 
     Parameters
@@ -90,7 +91,7 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
         What is free.
     choice : Choice
         The first trace and width.
-    layers : Layers
+    swept : Swept
         Background, outliers and weights that were found with them.
     recipe : Recipe
         The settings.
@@ -102,15 +103,15 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     """
     if not (start.problem.free_centre or start.problem.free_width):
         return choice
-    problem = replace(start.problem, nods=start.problem.nods if layers.nod_mode == "model" else ())
+    problem = replace(start.problem, nods=start.problem.nods if swept.nod_mode == "model" else ())
     better = choose_geometry(
-        _second_bins(window, layers),
+        _second_bins(window, swept),
         choice.fit.geometry,
         replace(problem, shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape),
         recipe,
         rectified=frame.meta.get("rectified") is True,
         from_data=start.from_data,
-        noise=layers.slow,
+        noise=swept.slow,
     )
     return better if _agrees(window, choice, better) else choice
 
@@ -123,15 +124,18 @@ def _agrees(window: Window, first: Choice, second: Choice) -> bool:
     return bool((np.median(moved, axis=1) < 0.5).all() and (np.abs(np.log(width / wide)) < 0.7).all())
 
 
-def _second_bins(window: Window, layers: Layers) -> Binned:
-    data = np.where(layers.kept > 0, window.data - layers.background.image, 0.0)
-    solution = solve_columns(data, layers.kept, layers.profiles)
-    n_source = len(layers.centre)
+def _second_bins(window: Window, swept: Swept) -> Binned:
+    n_source = len(swept.centre)
+    # where only a wing is left the flux is wild, and what it would fill the gaps with is wilder
+    seen = (swept.profiles * (swept.kept > 0)[:, None, :]).sum(axis=2) > _LEAST_SEEN
+    kept = np.where(seen[:, :n_source].all(axis=1)[:, None], swept.kept, 0.0)
+    data = np.where(kept > 0, window.data - swept.background, 0.0)
+    solution = solve_columns(data, kept, swept.profiles)
     with np.errstate(divide="ignore", invalid="ignore"):
         signal = solution.coefficients[:, :n_source] ** 2 / np.einsum("xtt->xt", solution.covariance)[:, :n_source]
     strength = np.maximum(np.nan_to_num(signal).max(axis=1) - 1.0, 0.0)
     # no column counts for more than a bin: one cosmic ray must not take the bins from all others
     edges = edges_by_signal(np.minimum(strength, _BIN_SNR**2), _BIN_SNR**2, _MOST_BINS)
-    edges = split_moving(edges, layers.centre[0], _MOST_MOVE * layers.fwhm[0])
-    light = np.einsum("xty,xt->xy", layers.profiles, solution.coefficients)
-    return mean_bins(data, layers.kept, light, edges, solution.coefficients[:, :n_source].max(axis=1))
+    edges = split_moving(edges, swept.centre[0], _MOST_MOVE * swept.fwhm[0])
+    light = np.einsum("xty,xt->xy", swept.profiles, np.where(seen, solution.coefficients, 0.0))
+    return mean_bins(data, kept, light, edges, solution.coefficients[:, :n_source].max(axis=1))

@@ -180,3 +180,28 @@ def test_a_spectrum_without_a_file_is_used_as_it_is(fresh: Any, same: Any) -> No
     extracted = fresh.plugins[LABEL].extract(add_data=False)
     expected = ox.extract(io.read(spectrum), Recipe()).to_spectrum()
     assert same(extracted.flux.value, expected.flux.value)
+
+
+def test_the_button_below_the_table_exports_it(plg: Any, tmp_path: Path) -> None:
+    from astropy.table import QTable
+
+    panel = plg._obj
+    plg.extract()
+    panel.table_path = str(tmp_path / "results.ecsv")
+    panel.vue_export_table()
+    assert panel.err_msg == ""
+    assert panel.done_msg == f"table written to {tmp_path / 'results.ecsv'}"
+    assert list(QTable.read(panel.table_path)["label"]) == list(plg.results["label"])
+    # what is there is not overwritten, and the panel says so
+    panel.vue_export_table()
+    assert "already exists" in panel.err_msg
+
+
+def test_the_progress_bar_is_gone_when_the_work_is_done(fresh: Any, sample: Path) -> None:
+    from optextract.panel.loader import load_file
+
+    panel = fresh._app.get_tray_item_from_name("optextract")
+    load_file(fresh._app, str(sample))
+    assert panel.progress == 0.0, "a default extraction that is over is shown as going on"
+    panel.vue_extract()
+    assert panel.progress == 0.0

@@ -11,6 +11,7 @@ from astropy import units as u
 
 import optextract as ox
 from optextract import io
+from optextract.panel.charts import round_ticks
 from optextract.panel.plots import Gallery
 from optextract.simulate import make_scene, write_s2d
 
@@ -175,6 +176,64 @@ def test_the_slice_has_the_image_s_rows_on_its_vertical_axis(gallery: Gallery, e
     kinds = {candidate.kind for candidate in kernel.candidates}
     assert {"gaussian", "moffat"} <= kinds
     assert {f"candidate {kind}" for kind in kinds} <= set(main.marks)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.5, 1214.5, [0, 500, 1000]),
+        (2.87, 5.27, [3, 4, 5]),
+        (-1.2, 4.1, [0, 2, 4]),
+        (-0.094, 0.089, [-0.05, 0, 0.05]),
+        (0.5, 40.5, [10, 20, 30, 40]),
+        (3e-21, 4e-21, [3e-21, 3.5e-21, 4e-21]),
+    ],
+)
+def test_ticks_stand_at_round_numbers(low: float, high: float, expected: list[float]) -> None:
+    assert round_ticks(low, high) == pytest.approx(np.array(expected))
+
+
+@pytest.mark.parametrize("step", Gallery.STEPS)
+def test_the_axes_of_every_figure_have_ticks_inside(gallery: Gallery, extracted: Any, step: str) -> None:
+    gallery.update(
+        step, *extracted, {"matched boxcar": (extracted[1].boxcar.flux[0], extracted[1].boxcar.uncertainty[0])}
+    )
+    for name in Gallery.STEPS[step]:
+        chart = gallery.charts[name]
+        for part in (chart["main"], chart["side"]) if isinstance(chart, dict) else (chart,):
+            for axis in (part.x_axis, part.y_axis):
+                if axis.visible:
+                    ticks = axis.tick_values
+                    assert 3 <= len(ticks) <= 7, (name, ticks)
+                    assert axis.scale.min <= ticks[0] + 1e-9 * abs(ticks[0])
+                    assert ticks[-1] <= axis.scale.max * (1 + 1e-9)
+
+
+def test_every_candidate_is_seen_beside_the_model(gallery: Gallery, extracted: Any) -> None:
+    """They differ by less than a line is wide: each stands on top of the model, and its pull beside it."""
+    gallery.update("kernel", *extracted, {})
+    charts, kernel = gallery.charts["slice"], extracted[1].kernel
+    order = list(charts["main"].marks)
+    for candidate in kernel.candidates:
+        name = f"candidate {candidate.kind}"
+        assert order.index(name) > order.index("model")
+        pull = charts["side"].marks[name].x
+        assert np.allclose(pull, (kernel.data - candidate.curve) / kernel.error, equal_nan=True)
+    colours = list(charts["main"].legend.values())
+    assert len(set(colours)) == len(colours)
+
+
+def test_the_gain_is_broken_where_there_is_no_flux(gallery: Gallery, extracted: Any) -> None:
+    mask = np.array(extracted[0].mask)
+    mask[:, 600:640] = True
+    frame = extracted[0].replace(mask=mask)
+    result = ox.extract(frame)
+    gallery.update("noise", frame, result, {})
+    chart = gallery.charts["gain"]
+    lost = ~np.isfinite(result.flux[0])
+    assert lost[600:640].all()
+    assert np.isnan(chart.marks["gain 0"].y[lost]).all()
+    assert chart.y.min < 1 < chart.y.max
 
 
 def test_dragging_a_handle_in_the_slice_moves_the_source(plg: Any) -> None:

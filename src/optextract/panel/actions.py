@@ -269,6 +269,12 @@ class Actions(Part):
         """Write the result to the file that is named in the panel."""
         self._press(lambda: self.save(self.save_path), f"{self.save_path} written")
 
+    def vue_export_table(self, _: Any = None) -> None:
+        """Write the table of results to the file that is named in the panel."""
+        self._press(
+            lambda: self.export_table(Path(self.table_path).expanduser()), f"table written to {self.table_path}"
+        )
+
     def vue_export_recipe(self, _: Any = None) -> None:
         """Write the recipe to the file that is named in the panel."""
         self._press(

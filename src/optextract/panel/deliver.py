@@ -48,21 +48,21 @@ def add_spectra(plugin: Any, result: Extraction, label: str) -> list[str]:
     list of str
         Labels of the entries.
     """
-    choose_viewer(plugin, result)
-    labels = []
-    for source in range(result.n_source):
-        name = label if result.n_source == 1 else f"{label} {result_name(result, source)}"
-        spectrum = result.to_spectrum(source)
-        area = result.meta.get("pixel_area_sr")
-        if area is not None:
-            spectrum.meta["_pixel_scale_factor"] = float(
-                area
-            )  # where the host looks for it, to convert to MJy/sr and back
-        if result.n_source > 1:
+    labels: list[str] = []
+    area = result.meta.get("pixel_area_sr")
+    try:
+        for source in range(result.n_source):
+            name = label if result.n_source == 1 else f"{label} {result_name(result, source)}"
+            spectrum = result.to_spectrum(source)
+            if area is not None:
+                # where the host looks for it, to convert to MJy/sr and back
+                spectrum.meta["_pixel_scale_factor"] = float(area)
             choose_viewer(plugin, result)
-        plugin.add_results.add_results_from_plugin(spectrum, label=name, replace=False, format="1D Spectrum")
-        labels.append(name)
-        plugin.progress = 10.0 + 90.0 * len(labels) / result.n_source
+            plugin.add_results.add_results_from_plugin(spectrum, label=name, replace=False, format="1D Spectrum")
+            labels.append(name)
+            plugin.progress = 10.0 + 90.0 * len(labels) / result.n_source
+    finally:
+        plugin.progress = 0.0
     return labels
 
 

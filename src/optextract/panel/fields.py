@@ -69,7 +69,7 @@ STEPS = (
 
 #: What the person at the screen reads; any other field is called by its own name.
 LABELS = {
-    "region.cross": "Rows", "region.disp": "Columns", "kernel.disp": "Columns of the slice",
+    "region.cross": "Rows", "region.disp": "Columns", "kernel.disp": "Slice columns",
     "kernel.combine": "Coadd by", "sources.number": "Number of sources", "profile.kind": "Profile",
     "profile.fwhm": "FWHM (pixel)", "profile.index": "Moffat index, or Voigt fraction",
     "profile.empirical": "Correct the profile from the data", "profile.model": "Your model (module:attr)",
@@ -77,8 +77,9 @@ LABELS = {
     "profile.template_interpolation": "Interpolate the PSF", "profile.template_broaden": "Broaden the PSF to fit",
     "profile.template_dispersion": "Dispersion axis of the PSF", "sources.find": "Find sources by",
     "sources.shape": "FWHM of several sources",
-    "sources.planned": "Use the planned position", "sources.planned_sigma": "its width (pixel)",
-    "background.degree": "Degree", "background.along": "Along dispersion", "background.along_degree": "its degree",
+    "sources.planned": "Use the planned position", "sources.planned_sigma": "Planned position: width (pixel)",
+    "background.degree": "Degree", "background.along": "Along dispersion",
+    "background.along_degree": "Degree along dispersion",
     "background.rows": "Background rows", "nods.mode": "Negative nod traces",
     "nods.offsets": "Nod offsets (pixel)", "nods.depths": "Nod depths",
     "trace.degree": "Degree of the centre", "trace.fwhm_degree": "Degree of the width",
@@ -99,7 +100,8 @@ LABELS = {
 EXAMPLES = {
     "background.rows": "[[2, 8], [30, 38]]", "nods.offsets": "[-5.1, 5.1]", "nods.depths": "[-0.33, -0.5]",
     "input.mapping": "{flux: 1, variance: 2}", "trace.bins": "auto, 40, or edges [0, 300, 900]",
-    "profile.model": "module:attr", "input.unit": "MJy / sr",
+    "profile.model": "module:attr", "input.unit": "MJy / sr", "profile.template": "psf.fits",
+    "trace.given": "trace.npy", "input.pixel_area_sr": "4.8e-13", "noise.gain": "1.0", "noise.read_noise": "6.0",
 }  # fmt: skip
 
 
@@ -350,7 +352,8 @@ def _python(value: Any) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    code = ":" in text.split(" ", 1)[0][:-1]  # module:attr is not the beginning of a sentence
+    return text if code else text[:1].upper() + text[1:]
 
 
 def form(

@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 
 #: Colours that stand out on grey and on viridis, on white and on black.
 COLOURS = {
-    "region": "#c75d2c", "columns": "#00a7c7", "trace": "#ff2d2d", "band": "#ff8c69", "background": "#7b52d1",
+    "region": "#c75d2c", "columns": "#00a7c7", "trace": "#ff2d2d", "band": "#ff8c00", "background": "#9aa500",
     "nods": "#2f6bff", "rejected": "#ff00c8", "preview": "#c75d2c", "boxcar": "#2a9d57", "compare": "#7b52d1",
 }  # fmt: skip
 
@@ -37,7 +37,7 @@ _LINES: dict[str, dict[str, Any]] = {
     "region": {"stroke_width": 2},
     "columns": {"stroke_width": 2, "line_style": "dashed"},
     "trace": {"stroke_width": 2},
-    "band": {"stroke_width": 1, "opacities": [0.8]},
+    "band": {"stroke_width": 1.5},
     "background": {"stroke_width": 1.5, "line_style": "dash_dotted"},
     "nods": {"stroke_width": 1.5, "line_style": "dashed"},
     "uncertainty": {"stroke_width": 0, "fill": "between", "fill_opacities": [0.25], "colors": [COLOURS["preview"]]},

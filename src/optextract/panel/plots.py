@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import bqplot
@@ -16,125 +16,12 @@ from numpy.typing import NDArray
 from ..frame import Frame
 from ..report.units import readable, words
 from ..results import Extraction
+from .charts import Chart
 from .marks import COLOURS, CYCLE, candidate_colour
 
-__all__ = ["Chart", "Gallery"]
+__all__ = ["Gallery"]
 
 FloatArray = NDArray[np.float64]
-
-
-def _axis(scale: Any, label: str, vertical: bool = False) -> bqplot.Axis:
-    return bqplot.Axis(
-        scale=scale, label=label, orientation="vertical" if vertical else "horizontal", grid_lines="none", num_ticks=5,
-        label_offset="46px" if vertical else "30px", tick_style={"font-size": "10px"},
-    )  # fmt: skip
-
-
-class Chart:
-    """One figure: named lines, points and bars on linear axes whose limits ignore outliers.
-
-    Parameters
-    ----------
-    x_label, y_label : str
-        Axes, with their units.
-    height : int, optional
-        In pixels.
-    """
-
-    def __init__(self, x_label: str, y_label: str, height: int = 200, caption: str = "") -> None:
-        self.height, self.caption = height, caption
-        self.legend: dict[str, str] = {}
-        self.x, self.y = bqplot.LinearScale(allow_padding=False), bqplot.LinearScale(allow_padding=False)
-        self.x_axis, self.y_axis = _axis(self.x, x_label), _axis(self.y, y_label, vertical=True)
-        self.figure = bqplot.Figure(
-            axes=[self.x_axis, self.y_axis], animation_duration=0, display_toolbar=False, padding_x=0, padding_y=0,
-            fig_margin={"top": 8, "bottom": 42, "left": 62, "right": 14},
-            layout=ipywidgets.Layout(width="100%", height=f"{height}px", min_width="0"),
-        )  # fmt: skip
-        self.marks: dict[str, Any] = {}
-
-    def _put(self, name: str, make: Callable[[], Any], **traits: Any) -> Any:
-        if name not in self.marks:
-            self.marks[name] = make()
-            self.figure.marks = [*self.figure.marks, self.marks[name]]
-        mark = self.marks[name]
-        with mark.hold_sync():
-            for key, value in traits.items():
-                old = getattr(mark, key)
-                same = np.array_equal(old, value) if isinstance(value, np.ndarray) else old == value
-                if not same:
-                    setattr(mark, key, value)
-        return mark
-
-    def line(self, name: str, x: Any, y: Any, colour: str, **style: Any) -> None:
-        """Draw a line, broken where it is NaN."""
-        scales = {"x": self.x, "y": self.y}
-        make = lambda: bqplot.Lines(x=[], y=[], scales=scales, colors=[colour], **{"stroke_width": 1.5, **style})  # noqa: E731
-        self._put(name, make, x=np.asarray(x, float), y=np.asarray(y, float))
-
-    def points(self, name: str, x: Any, y: Any, colour: str, size: int = 16, **style: Any) -> Any:
-        """Draw points."""
-        scales = {"x": self.x, "y": self.y}
-        make = lambda: bqplot.Scatter(x=[], y=[], scales=scales, colors=[colour], default_size=size, **style)  # noqa: E731
-        good = np.isfinite(x) & np.isfinite(y)
-        return self._put(name, make, x=np.asarray(x, float)[good], y=np.asarray(y, float)[good])
-
-    def bars(self, name: str, x: Any, y: Any, error: Any, colour: str, *, along_x: bool = False) -> None:
-        """Draw error bars, along y or along x."""
-        x, y, error = (np.asarray(value, float) for value in (x, y, error))
-        gap = np.full(x.shape, np.nan)
-        moving = x if along_x else y
-        low_high = np.stack([moving - error, moving + error, gap], axis=-1).ravel()
-        still = np.stack([y if along_x else x] * 2 + [gap], axis=-1).ravel()
-        self.line(
-            name,
-            low_high if along_x else still,
-            still if along_x else low_high,
-            colour,
-            stroke_width=1,
-            opacities=[0.7],
-        )
-
-    def band(self, name: str, x: Any, lower: Any, upper: Any, colour: str) -> None:
-        """Fill between two lines."""
-        scales = {"x": self.x, "y": self.y}
-        make = lambda: bqplot.Lines(  # noqa: E731
-            x=[],
-            y=[],
-            scales=scales,
-            colors=[colour],
-            stroke_width=0,
-            fill="between",
-            fill_opacities=[0.25],
-            fill_colors=[colour],
-        )
-        self._put(name, make, x=np.asarray(x, float), y=np.asarray([lower, upper], float))
-
-    def drop(self, keep: Sequence[str]) -> None:
-        """Remove the marks that are not named."""
-        gone = [name for name in self.marks if name not in keep]
-        if gone:
-            for name in gone:
-                del self.marks[name]
-            self.figure.marks = list(self.marks.values())
-
-    def limits(self, x: Any = None, y: Any = None, *, exact: bool = False) -> None:
-        """Set the axes to hold these values: all of them, or all but the outliers with a margin."""
-        for scale, values in ((self.x, x), (self.y, y)):
-            if values is None:
-                continue
-            values = np.asarray(values, float)
-            values = values[np.isfinite(values)]
-            if not values.size:
-                continue
-            low, high = (values.min(), values.max()) if exact else np.percentile(values, [1, 99])
-            margin = 0 if exact else 0.15 * (high - low)
-            if high - low <= 0:
-                margin = 0.5 * abs(high) if high else 0.5
-            low, high = float(low - margin), float(high + margin)
-            if (scale.min, scale.max) != (low, high):
-                with scale.hold_sync():
-                    scale.min, scale.max = low, high
 
 
 def _unit(unit: u.UnitBase) -> str:
@@ -219,33 +106,56 @@ class Gallery:
 
     def _new_slice(self) -> dict[str, Any]:
         main, side = (
-            Chart("Flux", "Row (pixel)", 340, "Kernel slice, a column's flux against the row:"),
-            Chart("Pull", "", 340),
+            Chart("Flux", "Row (pixel)", 360, "Kernel slice, a column's flux against the row:"),
+            Chart("Pull", "", 360),
         )
         side.y_axis.scale = side.y = main.y
         side.y_axis.visible = False
         main.figure.layout.width, side.figure.layout.width = "66%", "34%"
         main.figure.fig_margin = {**main.figure.fig_margin, "left": 48, "right": 14}
-        main.x_axis.num_ticks, side.x_axis.num_ticks, main.y_axis.label_offset = 3, 3, "34px"
+        main.y_axis.label_offset = "34px"
         side.figure.fig_margin = {**side.figure.fig_margin, "left": 10}
         box = ipywidgets.HBox([main.figure, side.figure], layout=ipywidgets.Layout(width="100%", overflow="hidden"))
         return {"box": box, "main": main, "side": side}
 
     def _draw_slice(self, charts: dict[str, Any], frame: Frame, result: Extraction) -> None:
         main, side, kernel = charts["main"], charts["side"], result.kernel
-        main.x_axis.label = _unit(frame.unit)
+        main.x_axis.label = f"Flux ({_unit(frame.unit)})"
         main.legend = {"data": "#888888", "model": COLOURS["preview"], "background": COLOURS["background"]}
+        # broad and pale, below the candidates: the chosen one of them lies on it
+        main.line("model", kernel.model, kernel.rows, COLOURS["preview"], stroke_width=6, opacities=[0.4])
         main.bars("error", kernel.data, kernel.rows, kernel.error, "#888888", along_x=True)
         main.points("data", kernel.data, kernel.rows, "#888888")
-        for candidate in kernel.candidates:
-            style = {"stroke_width": 1, "line_style": "dashed"}
-            main.legend[candidate.kind] = colour = candidate_colour(candidate.kind)
-            main.line(f"candidate {candidate.kind}", candidate.curve, kernel.rows, colour, **style)
         main.line("background", kernel.background, kernel.rows, COLOURS["background"], line_style="dotted")
+        drawn, drawn_beside = ["model", "error", "data", "background", "handles"], ["zero", "pull"]
         if len(kernel.components) > 1:
             for number, component in enumerate(kernel.components):
                 main.line(f"source {number}", component, kernel.rows, "#888888", line_style="dash_dotted")
-        main.line("model", kernel.model, kernel.rows, COLOURS["preview"], stroke_width=2)
+                drawn.append(f"source {number}")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            pull = (kernel.data - kernel.model) / kernel.error
+            for candidate in kernel.candidates:
+                name, colour = f"candidate {candidate.kind}", candidate_colour(candidate.kind)
+                main.legend[candidate.kind] = colour
+                main.line(name, candidate.curve, kernel.rows, colour)
+                of_it = (kernel.data - candidate.curve) / kernel.error
+                side.line(name, of_it, kernel.rows, colour, stroke_width=1)
+                drawn.append(name)
+                drawn_beside.append(name)
+        self._draw_handles(main, result)
+        main.drop(drawn)
+        ends = [kernel.rows.min() - 0.5, kernel.rows.max() + 0.5]
+        span = np.concatenate([kernel.data + kernel.error, kernel.data - kernel.error, kernel.model])
+        main.limits(span[np.isfinite(span)] * 1.05, ends, exact=True)
+        side.line("zero", [0, 0], ends, "#888888", stroke_width=1)
+        side.points("pull", pull, kernel.rows, COLOURS["preview"])
+        side.drop(drawn_beside)
+        largest = np.nanmax(np.abs(pull)) if np.isfinite(pull).any() else 3.0
+        side.limits([-max(3.0, largest) * 1.1, max(3.0, largest) * 1.1], exact=True)
+
+    def _draw_handles(self, main: Chart, result: Extraction) -> None:
+        """Diamonds at the peaks, by which the sources are dragged."""
+        kernel = result.kernel
         peak = np.nanmax(kernel.model) if np.isfinite(kernel.model).any() else 0.0
         handles = main.points(
             "handles", np.full(len(kernel.centres), peak), np.array(kernel.centres), COLOURS["trace"], 64
@@ -254,26 +164,6 @@ class Gallery:
             with handles.hold_sync():
                 handles.enable_move, handles.restrict_y, handles.marker = True, True, "diamond"
             handles.on_drag_end(lambda _, data: self._moved(int(data["index"]), float(data["point"]["y"])))
-        names = [f"candidate {candidate.kind}" for candidate in kernel.candidates]
-        main.drop(
-            [
-                "error",
-                "data",
-                *names,
-                "background",
-                *(f"source {n}" for n in range(len(kernel.components))),
-                "model",
-                "handles",
-            ]
-        )
-        span = np.concatenate([kernel.data + kernel.error, kernel.data - kernel.error, kernel.model])
-        main.limits(span[np.isfinite(span)] * 1.05, [kernel.rows.min() - 0.5, kernel.rows.max() + 0.5], exact=True)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            pull = (kernel.data - kernel.model) / kernel.error
-        side.line("zero", [0, 0], [kernel.rows.min() - 0.5, kernel.rows.max() + 0.5], "#888888", stroke_width=1)
-        side.points("pull", pull, kernel.rows, COLOURS["preview"])
-        largest = np.nanmax(np.abs(pull)) if np.isfinite(pull).any() else 3.0
-        side.limits([-max(3.0, largest) * 1.1, max(3.0, largest) * 1.1], exact=True)
 
     def _wavelength(self, result: Extraction) -> tuple[FloatArray, str]:
         unit = result.wavelength.unit
@@ -326,7 +216,7 @@ class Gallery:
         chart.drop(drawn)
         both = np.concatenate([trace.fwhm.ravel(), result.fwhm.ravel()])
         chart.limits(wavelength[np.isfinite(wavelength)], exact=True)
-        chart.limits(y=np.append(both, 0.0), exact=False)
+        chart.limits(y=both)
 
     def _new_profile(self) -> Chart:
         return Chart("Row \u2212 trace (pixel)", "Fraction a pixel", caption="Profile at")
@@ -390,13 +280,14 @@ class Gallery:
         chart.line("one", [np.nanmin(wavelength), np.nanmax(wavelength)], [1, 1], "#888888", stroke_width=1)
         for number in range(result.n_source):
             with np.errstate(invalid="ignore", divide="ignore"):
-                gain = _median(np.atleast_2d(box.uncertainty)[number] / result.uncertainty[number])
+                gain = np.atleast_2d(box.uncertainty)[number] / result.uncertainty[number]
+            gain = np.where(np.isfinite(result.flux[number]), _median(gain), np.nan)
             chart.line(f"gain {number}", wavelength, gain, CYCLE[number % len(CYCLE)])
             drawn.append(f"gain {number}")
             gains.append(gain)
         chart.drop(drawn)
         chart.limits(wavelength, exact=True)
-        chart.limits(y=np.append(np.concatenate(gains), [0.9, 1.1]))
+        chart.limits(y=np.concatenate(gains), hold=(0.95, 1.05))
 
     def _new_spectrum(self) -> Chart:
         return Chart("Wavelength", "Flux", 230, "Preview, with its 1 sigma band.")
@@ -433,4 +324,4 @@ class Gallery:
             ratios.append(ratio)
         chart.drop(drawn)
         chart.limits(wavelength, exact=True)
-        chart.limits(y=np.append(np.concatenate(ratios) if ratios else [], [0.7, 1.3]))
+        chart.limits(y=np.concatenate(ratios) if ratios else [], hold=(0.7, 1.3))

@@ -120,6 +120,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
     done_msg = synced(Unicode(""))
     recipe_path = synced(Unicode("recipe.yaml"))
     save_path = synced(Unicode(""))
+    table_path = synced(Unicode("results.ecsv"))
     x1d_path = synced(Unicode(""))
     table_widget = synced(Unicode(""))
     latency_ms = synced(Float(0))

@@ -32,6 +32,16 @@ _FLAG_WORDS = {
 }
 
 
+#: Where a variance comes from.
+_VARIANCES = {
+    "variance": "variance as given",
+    "parts": "variance: sum of its parts",
+    "weight": "variance from the weights",
+    "gain": "variance from gain and read noise",
+    "empirical": "variance measured on the data",
+}
+
+
 def _unit(unit: u.UnitBase) -> str:
     name = "pixel" if unit == u.pix else unit_name(unit)
     return name if name else "no unit"
@@ -108,7 +118,8 @@ def summaries(label: str, frame: Frame | None, recipe: Recipe, result: Extractio
     if not trace.from_data:
         lines["trace"] += " (from the prior)"
     rejected = int(result.rejected.sum())
-    lines["noise"] = f"variance: {chosen.noise.variance}; {rejected} pixel{'' if rejected == 1 else 's'} rejected"
+    kind = chosen.noise.variance
+    lines["noise"] = f"{_VARIANCES.get(kind, kind)}; {rejected} pixel{'' if rejected == 1 else 's'} rejected"
     lines["extract"] = f"S/N {signal_to_noise(result):.1f} a column (median), {_unit(result.unit)}"
     gain = figure(result, "gain")
     lines["compare"] = "" if gain is None else f"S/N gain over boxcar {gain:.2f}"
@@ -163,18 +174,25 @@ def badges(result: Extraction) -> list[dict[str, str]]:
     def add(text: str, hint: str, colour: str) -> None:
         found.append({"text": text, "hint": hint, "colour": colour})
 
-    efficiency = figure(result, "efficiency")
-    if efficiency is not None:
-        colour = "green" if efficiency > 0.95 else "orange"
-        add(f"efficiency {efficiency:.2f}", "S/N over the Cram\u00e9r-Rao bound of this frame", colour)
+    def each(name: str) -> list[float]:
+        values = [figure(result, name, source) for source in range(result.n_source)]
+        return [value for value in values if value is not None]
+
+    def listed(values: list[float]) -> str:
+        return ", ".join(f"{value:.2f}" for value in values)
+
+    efficiency = each("efficiency")
+    if efficiency:
+        colour = "green" if min(efficiency) > 0.95 else "orange"
+        add(f"efficiency {listed(efficiency)}", "S/N over the Cram\u00e9r-Rao bound of this frame", colour)
     pull = figure(result, "pull")
     if pull is not None:
         colour = "green" if 0.8 <= pull <= 1.25 else "orange"
         add(f"pull {pull:.2f}", "rms of source-free pixels in units of their error; honest errors give 1", colour)
-    gain = figure(result, "gain")
-    if gain is not None:
-        add(f"S/N gain {gain:.2f}", "S/N over that of the matched boxcar", "green" if gain >= 1 else "orange")
-    flags, count = result.flags[0], result.flags.shape[1]
+    gain = each("gain")
+    if gain:
+        add(f"S/N gain {listed(gain)}", "S/N over that of the matched boxcar", "green" if min(gain) >= 1 else "orange")
+    flags, count = np.bitwise_or.reduce(result.flags, axis=0), result.flags.shape[1]
     for flag, text in _FLAG_WORDS.items():
         fraction = np.count_nonzero(flags & flag) / count
         if fraction > _FLAG_FRACTION:
