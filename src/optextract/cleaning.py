@@ -1,7 +1,7 @@
 """Background, outliers and revised variance for a given trace; then the profile, corrected from the data.
 
-A sweep with the rough trace goes first: the trace is refined on pixels without outliers, a smooth background must not be
-fitted to cosmic rays, nor cosmic rays be looked for above a background that is not known.
+A sweep with the rough trace goes first: the trace is refined on pixels without outliers, a smooth background must not
+be fitted to cosmic rays, nor cosmic rays be looked for above a background that is not known.
 """
 
 from __future__ import annotations
@@ -366,7 +366,7 @@ def _spare_bright(
     # the flank of a line may lose its core to a tilted line and look faint: it stands beside a bright column
     beside = np.convolve(snr > _SPARE_SNR, np.ones(3), mode="same") > 0.5
     snr = np.where(beside & (with_all > _SPARE_SNR), with_all, snr)
-    # negative twins fit no better than their source: without the core of one its wings decide, and those are the source's
+    # negative twins fit no better than their source: without the core of one, wings decide that are the source's too
     bright = (snr > _SPARE_SNR)[:, None] & (np.abs(profiles).max(axis=1) > _SPARE_LIGHT)
     return Rejected(found.pixels & ~bright, found.restored | (found.pixels & bright).any(axis=1))
 

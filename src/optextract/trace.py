@@ -2,7 +2,8 @@
 
 Fluxes and background are linear and are eliminated in closed form in every bin; what remains are a few coefficients:
 Legendre polynomials for the centre and for the logarithm of the FWHM, one offset per further source, the spacing of
-the nods and the shape's index. They are found by Levenberg-Marquardt on the projected residuals (Kaufman 1975; Golub and Pereyra 2003).
+the nods and the shape's index. They are found by Levenberg-Marquardt on the projected residuals (Kaufman 1975; Golub
+and Pereyra 2003).
 """
 
 from __future__ import annotations
@@ -53,9 +54,8 @@ class _Fitter:
         self.n_width = start.log_fwhm.shape[0]
         self.n_source = len(start.offsets) + 1
         spaced = bool(problem.nods) and problem.prior_spacing is not None
-        self.sizes = (
-            len(start.centre), start.log_fwhm.size, len(start.offsets), int(spaced), int(problem.index_shape is not None)
-        )  # fmt: skip
+        indexed = problem.index_shape is not None
+        self.sizes = (len(start.centre), start.log_fwhm.size, len(start.offsets), int(spaced), int(indexed))
         self.places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(self.n_source)]
         self.source_of = np.array([source for source, _ in self.places])
         self._lay_out()
@@ -186,7 +186,7 @@ class _Fitter:
         fwhm: FloatArray,
         places: list[tuple[int, float]],
     ) -> FloatArray:
-        """Model derivatives: shift, width (common or each), offsets, spacing, index; shape (n_column, n_field, n_cross)."""
+        """Model derivatives by shift, width (common or each), offsets, spacing, index: (n_column, n_field, n_cross)."""
         moved = amplitude[:, :, None] * shifts
         broadened = amplitude[:, :, None] * widths
         fields = [moved.sum(axis=1)]
