@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from ..results import Extraction, Flag
 from ._columns import aperture_mean, background_unit, flux_in, jwst_dq, source_name, wavelength_in
 
-__all__ = ["write_x1d", "x1d_hdus"]
+__all__ = ["write_x1d"]
 
 #: Cards of a slit, and the attribute of the spectrum that each is in MultiSpecModel.
 _SLIT_CARDS = {
@@ -55,39 +55,33 @@ _ELSEWHERE = {*_SLIT_CARDS, *_SOURCE_CARDS, "SLTNAME", "SRCNAME", "SRCTYPE", "DI
 
 
 def write_x1d(results: Sequence[Extraction], part: Path, filename: str) -> None:
-    """Write the spectra of all results into one file named `filename`, by way of `part`."""
-    hdus = x1d_hdus(results, filename)
-    with warnings.catch_warnings():
-        # HISTORY is text for people; cards longer than a line become CONTINUE, which is what is wanted
-        warnings.simplefilter("ignore", VerifyWarning)
-        hdus.writeto(part, overwrite=True)
-
-
-def x1d_hdus(results: Sequence[Extraction], filename: str) -> fits.HDUList:
-    """Return the HDUs of an x1d file.
+    """Write the spectra of all results into one file named `filename`, by way of `part`.
 
     Parameters
     ----------
     results : sequence of Extraction
         One for each slit; a result of several sources makes as many spectra.
+    part : Path
+        What is written to; it takes the product's place afterwards.
     filename : str
         For the FILENAME card.
     """
     from stdatamodels.jwst import datamodels
 
     model = datamodels.MultiSpecModel()
-    dtype = datamodels.SpecModel().get_dtype("spec_table")
     extras: list[fits.BinTableHDU] = []
     for number, result in enumerate(results, start=1):
         unit, factor = flux_in(result)
         for source in range(result.n_source):
             columns = np.flatnonzero(np.isfinite(result.wavelength.value))
-            table, units = _table(result, source, columns, dtype, factor, unit)
-            spectrum = datamodels.SpecModel(spec_table=table)
+            # a SpecModel of its own would read and check the whole schema once more, in half of the time of a product
+            model.spec.append(model.spec.item())
+            spectrum = model.spec[-1]
+            table, units = _table(result, source, columns, spectrum.get_dtype("spec_table"), factor, unit)
+            spectrum.spec_table = table
             for name, text in units.items():
                 spectrum.spec_table.columns[name].unit = text
             _describe(spectrum, result, source)
-            model.spec.append(spectrum)
             extras.append(_extra(result, source, columns, len(extras) + 1, number, factor, unit))
     model.meta.cal_step.extract_1d = "COMPLETE"
     model.meta.bunit_data = None
@@ -95,11 +89,14 @@ def x1d_hdus(results: Sequence[Extraction], filename: str) -> fits.HDUList:
     buffer = io.BytesIO()
     model.to_fits(buffer)
     buffer.seek(0)
-    with fits.open(buffer, memmap=False) as opened:
-        hdus = fits.HDUList([hdu.copy() for hdu in opened])
-    _primary(hdus[0].header, results, filename)
-    hdus.extend([*extras, *(_recipe(result, number) for number, result in enumerate(results, start=1))])
-    return hdus
+    # what the model wrote is passed on as bytes: only the primary header changes
+    with fits.open(buffer, memmap=False, lazy_load_hdus=False) as hdus, warnings.catch_warnings():
+        _primary(hdus[0].header, results, filename)
+        for hdu in (*extras, *(_recipe(result, number) for number, result in enumerate(results, start=1))):
+            hdus.append(hdu)
+        # HISTORY is text for people; cards longer than a line become CONTINUE, which is what is wanted
+        warnings.simplefilter("ignore", VerifyWarning)
+        hdus.writeto(part, overwrite=True)
 
 
 def _table(
