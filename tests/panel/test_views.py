@@ -181,16 +181,20 @@ def test_the_slice_has_the_image_s_rows_on_its_vertical_axis(gallery: Gallery, e
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
-        (-0.5, 1214.5, [0, 500, 1000]),
-        (2.87, 5.27, [3, 4, 5]),
-        (-1.2, 4.1, [0, 2, 4]),
-        (-0.094, 0.089, [-0.05, 0, 0.05]),
-        (0.5, 40.5, [10, 20, 30, 40]),
-        (3e-21, 4e-21, [3e-21, 3.5e-21, 4e-21]),
+        (-0.5, 1214.5, ["0", "500", "1000"]),
+        (2.87, 5.27, ["3", "4", "5"]),
+        (-1.2, 4.1, ["0", "2", "4"]),
+        (-1.2, 7.0, ["0.0", "2.5", "5.0"]),
+        (0.95, 1.9, ["1.00", "1.25", "1.50", "1.75"]),
+        (-0.094, 0.089, ["-0.05", "0.00", "0.05"]),
+        (0.5, 40.5, ["10", "20", "30", "40"]),
+        (2.9e-21, 4.1e-21, ["3e-21", "3.5e-21", "4e-21"]),
     ],
 )
-def test_ticks_stand_at_round_numbers(low: float, high: float, expected: list[float]) -> None:
-    assert round_ticks(low, high) == pytest.approx(np.array(expected))
+def test_ticks_stand_at_round_numbers(low: float, high: float, expected: list[str]) -> None:
+    ticks, how = round_ticks(low, high)
+    assert [format(tick, how) for tick in ticks] == expected
+    assert ticks == pytest.approx([float(text) for text in expected])
 
 
 @pytest.mark.parametrize("step", Gallery.STEPS)

@@ -22,14 +22,18 @@ def _axis(scale: Any, label: str, vertical: bool = False) -> bqplot.Axis:
     )  # fmt: skip
 
 
-def round_ticks(low: float, high: float, at_least: int = 3) -> FloatArray:
-    """Return round numbers between two limits, as few as possible but some: the host's own are not round."""
+def round_ticks(low: float, high: float, at_least: int = 3) -> tuple[FloatArray, str]:
+    """Return round numbers between two limits, and how to write them; as few as possible but some.
+
+    What bqplot chooses is not round, and what it writes beside it is rounded.
+    """
     power = np.floor(np.log10(high - low))
     for step in (m * 10.0 ** (power - k) for k in range(3) for m in (5.0, 2.5, 2.0, 1.0)):
         first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
         if last - first + 1 >= at_least:
             break
-    return np.asarray(np.arange(first, last + 1) * step)
+    digits = next(n for n in range(330) if abs(step * 10.0**n - round(step * 10.0**n)) < 1e-6 * step * 10.0**n)
+    return np.asarray(np.arange(first, last + 1) * step + 0.0), f".{digits}f" if digits < 5 and step < 1e5 else ".2g"
 
 
 class Chart:
@@ -120,7 +124,7 @@ class Chart:
                 del self.marks[name]
             self.figure.marks = list(self.marks.values())
 
-    def limits(self, x: Any = None, y: Any = None, *, exact: bool = False, hold: Sequence[float] = ()) -> None:
+    def limits(self, x: Any = None, y: Any = None, *, exact: bool = False, hold: Any = ()) -> None:
         """Set the axes to hold these values: all of them, or all but the outliers with a margin, and those to hold."""
         for scale, axis, values in ((self.x, self.x_axis, x), (self.y, self.y_axis, y)):
             if values is None:
@@ -139,4 +143,4 @@ class Chart:
             if (scale.min, scale.max) != (low, high):
                 with scale.hold_sync():
                     scale.min, scale.max = low, high
-                axis.tick_values = round_ticks(low, high)
+                axis.tick_values, axis.tick_format = round_ticks(low, high)

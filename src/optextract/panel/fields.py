@@ -352,7 +352,8 @@ def _python(value: Any) -> str:
 
 
 def _sentence(text: str) -> str:
-    code = ":" in text.split(" ", 1)[0][:-1]  # module:attr is not the beginning of a sentence
+    first = text.split(" ", 1)[0]
+    code = ":" in first[:-1] or first == "s"  # module:attr and a symbol are no words
     return text if code else text[:1].upper() + text[1:]
 
 

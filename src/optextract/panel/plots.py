@@ -303,7 +303,9 @@ class Gallery:
             drawn += [f"band {number}", f"flux {number}"]
         chart.drop(drawn)
         chart.limits(wavelength, exact=True)
-        chart.limits(y=factor * result.flux)
+        with np.errstate(invalid="ignore"):
+            lines = factor * result.flux[result.flux > 5 * result.uncertainty]
+        chart.limits(y=factor * result.flux, hold=lines)
 
     def _new_ratio(self) -> Chart:
         return Chart("Wavelength", "Optimal / other", 210, "Ratio, median of 15 columns:")
