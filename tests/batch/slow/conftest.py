@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 from astropy.io import fits
 
-from optextract.simulate import make_scene, write_s2d
+from optextract.simulate import make_scene, write_s2d, write_survey
 
 if os.environ.get("OPTEXTRACT_SLOW") != "1":
     collect_ignore_glob = ["test_*.py"]
@@ -30,10 +31,23 @@ def many(tmp_path_factory):
     return folder
 
 
-def start(*arguments, **options):
+def _heed_ctrl_c():
+    """A shell that starts the tests in the background lets its children ignore Ctrl-C, and they theirs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory):
+    """The 79 files of the demo, of full size; the corrupt one and the one without a good pixel are among them."""
+    folder = tmp_path_factory.mktemp("night")
+    return [(path, member.kind not in ("corrupt", "nan")) for path, member in write_survey(folder, 79)]
+
+
+def start(*arguments):
     """Begin ``optextract run ...`` as a process of its own."""
     command = [sys.executable, "-m", "optextract", "run", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, preexec_fn=_heed_ctrl_c, **pipes)  # noqa: PLW1509
 
 
 def finish(process):
