@@ -1,10 +1,12 @@
 """Take the panel guide's pictures: the standalone app on the simulated sample, each step opened, in chromium.
 
 python docs/screenshots.py [FOLDER]     # default: docs/_static/panel
+python docs/screenshots.py FOLDER --file x_s2d.fits --theme dark --layout specviz2d     # to look at, not to keep
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import re
 import shutil
@@ -105,7 +107,7 @@ def batch(place: Path) -> Path:
     return place / "night"
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, file: Path | None, options: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     browser_path = shutil.which("chromium")
     if browser_path is None:
@@ -113,8 +115,11 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         place = Path(name)
         sample = write_s2d(make_scene("emission", 0, planned_sigma=0.1), place / "sample_s2d.fits")
+        jobs = [(take, ("app", str(sample if file is None else file), *options))]
+        if file is None and not options:
+            jobs.append((take_review, ("review", str(batch(place)))))
         browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
-        for pictures, command in ((take, ("app", str(sample))), (take_review, ("review", str(batch(place))))):
+        for pictures, command in jobs:
             process, url = serve(*command)
             try:
                 page = browser.new_page(viewport={"width": 1440, "height": 1000})
@@ -128,4 +133,13 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "_static" / "panel")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent / "_static" / "panel")
+    parser.add_argument("--file", type=Path, help="default: the simulated sample, and the review of a small run")
+    parser.add_argument("--theme", choices=("light", "dark"))
+    parser.add_argument("--layout", choices=("jdaviz", "specviz2d"))
+    asked = parser.parse_args()
+    chosen = [
+        word for name in ("theme", "layout") if getattr(asked, name) for word in (f"--{name}", getattr(asked, name))
+    ]
+    main(asked.folder, asked.file, chosen)

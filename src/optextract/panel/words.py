@@ -147,8 +147,8 @@ def figure(result: Extraction, name: str, source: int = 0) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def candidates(result: Extraction) -> list[dict[str, str]]:
-    """Return the profiles that were compared on the kernel slice, best first, with chi2 and BIC."""
+def candidates(result: Extraction) -> list[dict[str, Any]]:
+    """Return the profiles that were compared on the kernel slice, best first, with chi2 and BIC, and which is used."""
     return [
         {
             "kind": found.kind,
@@ -156,6 +156,7 @@ def candidates(result: Extraction) -> list[dict[str, str]]:
             "chi2": f"{found.chi2:.1f}",
             "bic": f"{found.bic:.1f}",
             "fwhm": f"{found.fwhm:.2f}",
+            "chosen": found.kind == result.resolved.profile.kind,
         }
         for found in result.kernel.candidates
     ]
