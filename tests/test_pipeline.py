@@ -130,7 +130,6 @@ def test_unit_and_area_of_the_recipe_replace_those_of_the_frame():
     np.testing.assert_allclose(result.flux, 5e-7 * ox.extract(frame).flux, rtol=1e-12)
 
 
-@pytest.mark.xfail(strict=False, reason="gap: positions that are told may change places")
 def test_two_sources_told_by_position_stay_in_that_order():
     frame = small("blend")
     items = [{"name": "b", "centre": 12.9}, {"name": "a", "centre": 10.9}]
@@ -144,7 +143,6 @@ def test_two_sources_told_by_position_stay_in_that_order():
     np.testing.assert_allclose(np.median(other.centre, axis=1), np.median(truth.centre, axis=1), atol=0.1)
 
 
-@pytest.mark.xfail(strict=False, reason="gap: a blend is not always told from one source")
 def test_number_of_sources_by_the_evidence():
     auto = ox.Recipe(sources={"number": "auto"})
     assert all(ox.extract(make_scene("mid", seed).frame, auto).n_source == 1 for seed in range(5))
@@ -162,7 +160,6 @@ def test_one_source_on_a_blend_is_told_of_in_words():
 # small and odd frames ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=False, reason="gap: some tiny frames still raise another error")
 @settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 30), st.integers(1, 60)),

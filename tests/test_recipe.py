@@ -25,7 +25,10 @@ REFUSED = [
     ({"trace": {"degree": True}}, "the 'trace.degree' parameter must be 'auto' or a valid integer. Got True instead"),
     ({"background": {"degree": -1}}, "must be 'auto' or 'none' or greater than or equal to 0. Got -1 instead"),
     ({"background": {"degree": 7}}, "must be 'auto' or 'none' or less than or equal to 5. Got 7 instead"),
-    ({"rejection": {"mode": 1}}, "the 'rejection.mode' parameter must be 'auto' or a valid boolean. Got 1 instead"),
+    (
+        {"rejection": {"mode": 1}},
+        "the 'rejection.mode' parameter must be 'auto' or 'spare' or a valid boolean. Got 1 instead",
+    ),
     ({"noise": {"gain": float("nan")}}, "the 'noise.gain' parameter must be a finite number. Got nan instead"),
     ({"noise": {"gain": 0.0}}, "the 'noise.gain' parameter must be greater than 0. Got 0.0 instead"),
     (

@@ -181,7 +181,6 @@ def test_figures_are_what_they_say():
     assert quality["profile"] == result.resolved.profile.kind
 
 
-@pytest.mark.xfail(strict=False, reason="gap: the empirical correction hides the wrong profile")
 def test_optimal_over_boxcar_tells_of_a_wrong_profile():
     """A Gaussian on Moffat data misses some percent of the flux: the ratio to the plain sum shows it."""
     frame = make_scene("moffat", 3, snr=100.0).frame

@@ -10,21 +10,21 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 from numpy.typing import NDArray
 
-from .aperture import coverage, sum_aperture, wavelength_along
+from .aperture import wavelength_along
 from .choose import Choice
 from .frame import Frame
 from .geometry import evaluate, terms_of
 from .kernel import compare_profiles, slice_model
 from .layers import Final, Layers, check_noise, solve_final
 from .locate import Start
+from .matched import matched_boxcar
 from .noise import Variance
 from .quality import figures
 from .recipe import Recipe
 from .resolve import resolved
-from .results import Boxcar, Extraction, Flag, KernelSlice, TraceFit, freeze
+from .results import Extraction, Flag, KernelSlice, TraceFit, freeze
 from .solve import condition, normal_equations, propagate
 from .window import Window
 
@@ -148,9 +148,8 @@ def assemble(
     n_source = len(layers.centre)
     final = solve_final(layers, window.data)
     kind, refers = window_factor(frame, recipe, final)
-    flags, lost = make_flags(
-        layers, final, start, choice.fit.geometry.moved(start.problem.nods), recipe.flux.min_profile
-    )
+    nods = choice.fit.geometry.moved(start.problem.nods)
+    flags, lost = make_flags(layers, final, start, nods, recipe.flux.min_profile)
     coefficients = final.solution.coefficients[:, :n_source]
     factor_flux = scale * refers
     flux = np.where(lost, np.nan, coefficients * factor_flux)
@@ -166,7 +165,7 @@ def assemble(
     full_flags[:, window.column : window.column + window.n_disp] = flags.T
     full_flags[:, ~np.isfinite(wavelength.value)] |= np.uint32(Flag.NO_WAVELENGTH)
     parts = _parts(window, variance, layers, final, factor_flux, lost, factor * rescale.factor**2)
-    box = _matched_boxcar(frame, recipe, window, layers, scale, wavelength, variance, factor * rescale.factor**2)
+    box = matched_boxcar(frame, recipe, window, layers, nods, scale, wavelength, variance, factor * rescale.factor**2)
     kernel = _kernel_slice(window, start, choice)
     trace = _trace(window, start, choice, layers)
     profile = np.zeros((n_source, *frame.shape))
@@ -214,7 +213,7 @@ def assemble(
         trace=trace,
         quality=quality,
         recipe=recipe,
-        resolved=resolved(recipe, window, start, choice, layers, variance, kind, quality),
+        resolved=resolved(frame, recipe, window, start, choice, layers, variance, box, kind, quality),
         provenance=_provenance(frame),
         meta=frame.meta,
     )
@@ -241,64 +240,6 @@ def _parts(
         spread = propagate(layers.kept, layers.profiles, inverse, values)[:, :n_source] * factor_flux**2
         parts[name] = np.where(lost, np.nan, spread)
     return parts
-
-
-def _matched_boxcar(
-    frame: Frame,
-    recipe: Recipe,
-    window: Window,
-    layers: Layers,
-    scale: float,
-    wavelength: u.Quantity,
-    variance: Variance,
-    factor: float,
-) -> Boxcar:
-    """Plain sum after the background in an aperture that follows each source."""
-    n_source = len(layers.centre)
-    auto = recipe.flux.boxcar_width == "auto"
-    width = 3.0 * layers.fwhm if auto else np.full_like(layers.fwhm, float(recipe.flux.boxcar_width))
-    lower = np.maximum(layers.centre - 0.5 * width, -0.5)
-    upper = np.minimum(layers.centre + 0.5 * width, window.n_cross - 0.5)
-    upper = np.maximum(upper, lower + 1e-6)
-    good = (layers.kept > 0).T
-    with np.errstate(divide="ignore"):
-        total = np.where(good, 1.0 / layers.kept.T, 0.0)
-    images = {"total": total}
-    for name, image in variance.parts.items():
-        images[name] = np.where(good, np.nan_to_num(window.part(image).T), 0.0) * factor
-    data = window.data.T - layers.background.image.T
-    flux, error, flags, count = [], [], [], []
-    spread: dict[str, list[FloatArray]] = {name: [] for name in variance.parts}
-    for k in range(n_source):
-        f, parts, flag, n = sum_aperture(data, good, images, lower[k], upper[k], scale)
-        extra = _boxcar_background(layers, coverage(window.n_cross, lower[k], upper[k]).T * good.T) * scale**2
-        flux.append(f)
-        error.append(np.sqrt(parts.pop("total") + extra))
-        flags.append(flag)
-        count.append(n)
-        for name, part in parts.items():
-            spread[name].append(part)
-    box_flags = np.full((n_source, frame.n_disp), int(Flag.NO_DATA), dtype=np.uint32)
-    box_flags[:, window.column : window.column + window.n_disp] = np.array(flags)
-    return Boxcar(
-        flux=freeze(window.along(np.array(flux))),
-        uncertainty=freeze(window.along(np.array(error))),
-        variance_parts=MappingProxyType({name: freeze(window.along(np.array(v))) for name, v in spread.items()}),
-        flags=freeze(box_flags),
-        lower=freeze(window.along(lower + window.row)),
-        upper=freeze(window.along(upper + window.row)),
-        n_pixels=freeze(window.along(np.array(count))),
-        wavelength=wavelength,
-        unit=frame.flux_unit,
-    )
-
-
-def _boxcar_background(layers: Layers, taken: FloatArray) -> FloatArray:
-    """Variance that the background adds to a plain sum, shape (n_disp,)."""
-    if layers.background.degree < 0:
-        return np.zeros(len(taken))
-    sensitivity = (taken @ layers.background.basis.T)[:, None, :]
-    return layers.background.flux_covariance(sensitivity)[:, 0, 0]
 
 
 def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:

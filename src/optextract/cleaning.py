@@ -23,19 +23,20 @@ from .layers import Layers, Swept
 from .locate import Start
 from .noise import Variance, robust_rms
 from .profiles import Shape
-from .recipe import Recipe
+from .recipe import Recipe, Rejection
 from .reject import Rejected, reject
 from .revise import find_slope, model_light, revised_variance
 from .solve import solve_columns
 from .window import Window
 
-__all__ = ["clean", "polish", "sweep"]
+__all__ = ["clean", "polish", "rejection_mode", "sweep"]
 
 FloatArray = NDArray[np.float64]
 
 _SMOOTH = 5  # columns to either side over which the light in a revised variance is averaged
 _KNOTS, _KNOTS_FINE = 0.3, 0.15  # FWHM between the points of an empirical correction
 _WIDER = 1.3
+_TWINS_APART = 2.5  # FWHM between a source and its negative twin
 _ROUNDS = 3  # of the revised variance and the model that it is made of
 _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
 _SPARE_SNR, _SPARE_LIGHT = 20.0, 0.01  # where a pipeline's own rejection is trusted: S/N, and part of the profile
@@ -244,6 +245,8 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     n_source = len(model.centre)
     places = [(offset, k) for offset in (0.0, *nods) for k in range(n_source)]
     modelled = layers.nod_mode == "model" and recipe.nods.depths is None
+    if wanted == "auto" and modelled and min(np.abs(nods)) < _TWINS_APART * float(np.median(model.fwhm)):
+        return layers  # between twins of free depth a correction of the wings and the depths are one and the same
     count = len(places) if modelled else n_source
     correction = correct_profile(
         np.where(layers.kept > 0, window.data - layers.background.image, 0.0),
@@ -313,6 +316,13 @@ def _slow_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool
     return float(np.clip(robust_rms(top[seen] / np.sqrt(bottom[seen])), 1.0, 20.0)) if seen.sum() >= 30 else 1.0
 
 
+def rejection_mode(frame: Frame, settings: Rejection) -> str | bool:
+    """What the automatic rejection comes to for a frame: spare where the pipeline has rejected before us."""
+    if settings.mode != "auto":
+        return settings.mode
+    return "spare" if frame.meta.get("outliers_rejected") is True else True
+
+
 def _reject(
     frame: Frame,
     window: Window,
@@ -341,7 +351,7 @@ def _reject(
         floor=max(settings.floor, least_floor),
         noise=noise,
     )
-    if settings.mode == "auto" and frame.meta.get("outliers_rejected") is True:
+    if rejection_mode(frame, settings) == "spare":
         found = _spare_bright(data, weight, profiles, found, n_source)
     if settings.grow:
         pixels = found.pixels.copy()

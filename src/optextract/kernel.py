@@ -30,6 +30,7 @@ __all__ = [
     "fit_slice",
     "place_sources",
     "slice_model",
+    "width_at",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -264,6 +265,35 @@ def _place(
     return positions, best[2], best[0]
 
 
+def width_at(
+    cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...], fwhm_bounds: tuple[float, float]
+) -> float:
+    """FWHM that fits the slice best with sources at given positions.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    positions : tuple of float
+        Rows of the sources.
+    fwhm : float
+        Approximate FWHM, pixel: that of one source where there may be several.
+    nods : tuple of float
+        Offsets of negative twins.
+    fwhm_bounds : tuple of float
+        Limits of the FWHM, pixel.
+
+    Returns
+    -------
+    float
+        The approximate one where no width makes all sources positive.
+    """
+    widths = np.unique(np.clip(np.geomspace(0.2, 1.5, 15) * fwhm, *fwhm_bounds))
+    background = cross_basis(cut.binned.data.shape[1], 0 if (cut.binned.weight[0] > 0).sum() < 8 else 1)
+    chi2, _ = _scan(cut, list(positions[:-1]), widths, nods, background, np.full(len(widths), positions[-1]))
+    return float(widths[chi2.argmin()]) if np.isfinite(chi2).any() else fwhm
+
+
 def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tuple[float, ...]:
     """Offsets of negative traces beside the first source that the file does not tell of.
 
@@ -355,16 +385,25 @@ def another_source(
     number = len(positions)
     if len(good) < 8 + 2 * number:
         return None
-    few, _, alone = _place(cut, positions[0], fwhm, number, nods, fwhm_bounds)
+    few, wide, alone = _place(cut, positions[0], fwhm, number, nods, fwhm_bounds)
     if alone < 3.0 * len(good) + _SECOND_MISFIT:  # nothing is left to explain: the search costs as much as a fit
         return None
     many, width, both = _place(cut, positions[0], fwhm, number + 1, nods, fwhm_bounds)
+    if not np.isfinite(both):
+        return None
+    # the search goes in steps, and what a step leaves would pass for a further source
+    background = cross_basis(cut.binned.data.shape[1], 1)
+    problem = Problem(Gaussian(), nods, background, fwhm_bounds=fwhm_bounds, prior_taper=None)
+    alone = min(alone, fit_slice(cut, few, wide, problem).chi2)
+    fit = fit_slice(cut, many, width, problem)
+    centre, wide_now = evaluate(fit.geometry, np.array([cut.centre_column]))
+    if fit.chi2 < both:
+        many, width, both = tuple(float(c) for c in centre[:, 0]), float(wide_now[0, 0]), fit.chi2
     apart = np.abs(np.subtract.outer(many, many))[np.triu_indices(number + 1, 1)].min()
     taken = [p + offset for p in few for offset in nods]
     hidden = any(abs(m - t) < 1.2 * width for m in many[1:] for t in taken)
-    if not np.isfinite(both) or apart < max(1.0 * width, 1.2) or hidden:
+    if apart < max(1.0 * width, 1.2) or hidden:
         return None
-    background = cross_basis(cut.binned.data.shape[1], 1)
     _, flux = _scan(cut, list(many[:-1]), width, nods, background, np.array(many[-1:]))
     if flux[0].min() < 0.1 * flux[0].max():
         return None

@@ -13,7 +13,7 @@ from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
 from .geometry import Geometry, Problem
-from .kernel import Slice, another_source, choose_columns, coadd, cross_basis, find_negatives, place_sources
+from .kernel import Slice, another_source, choose_columns, coadd, cross_basis, find_negatives, place_sources, width_at
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import FileRef, Recipe
 from .templates import Placed, place_template
@@ -171,7 +171,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     fwhm0 = profile.fwhm.value if profile.fwhm.value is not None else detection.fwhm
     from_data = detection.snr >= _SHAPE_SNR
     if len(named) >= number:
-        positions, width = named, fwhm0
+        # a source found alone is as wide as all of them together
+        positions, width = named, width_at(cut, named, fwhm0, nods, bounds) if detection.found else fwhm0
     elif detection.found or named:
         positions, width = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
         positions = (*named[:1], *positions[1:]) if named else positions

@@ -12,6 +12,7 @@ from .choose import Choice
 from .frame import Frame
 from .layers import Final, Layers, NoiseScale
 from .locate import Start, second_source
+from .matched import inside_boxcar
 from .noise import Variance
 from .recipe import Recipe
 from .results import Boxcar, TraceFit
@@ -79,7 +80,7 @@ def figures(
     box_flux = box.flux[:, columns].T
     with np.errstate(divide="ignore", invalid="ignore"):
         bound = _bound(layers, final)
-        inside = _box_fraction(layers, choice)
+        inside = inside_boxcar(layers, box, window)
         gain = np.abs(1 / uncertainty) * box_error / np.where(inside > 0, inside, np.nan)
         effect = unrejected / flux
     words = list(start.warnings) + list(variance.warnings)
@@ -126,13 +127,6 @@ def _bound(layers: Layers, final: Final) -> FloatArray:
     """Cramer-Rao bound with profile and background known, per column and source, other sources free."""
     covariance = final.solution.covariance
     return np.sqrt(np.einsum("xtt->xt", covariance)[:, : len(layers.centre)])
-
-
-def _box_fraction(layers: Layers, choice: Choice) -> FloatArray:
-    """Fraction of each profile inside three FWHM, shape (n_disp, n_source)."""
-    shape = choice.fit.shape.at(np.arange(layers.centre.shape[1], dtype=float))
-    half = 1.5 * layers.fwhm
-    return shape.fraction(layers.centre - half, layers.centre + half, layers.centre, layers.fwhm).T
 
 
 def _median(values: FloatArray) -> float:

@@ -8,22 +8,27 @@ from typing import Any
 import numpy as np
 
 from .choose import Choice
+from .cleaning import rejection_mode
+from .frame import Frame
 from .layers import Layers
 from .locate import Start
 from .noise import Variance
 from .recipe import Recipe
+from .results import Boxcar
 from .window import Window
 
 __all__ = ["resolved"]
 
 
 def resolved(
+    frame: Frame,
     recipe: Recipe,
     window: Window,
     start: Start,
     choice: Choice,
     layers: Layers,
     variance: Variance,
+    box: Boxcar,
     flux_window: str,
     quality: Mapping[str, Any],
 ) -> Recipe:
@@ -33,10 +38,14 @@ def resolved(
 
     Parameters
     ----------
+    frame : Frame
+        What was extracted.
     recipe : Recipe
         As asked for.
     window, start, choice, layers, variance
         What the stages found.
+    box : Boxcar
+        The matched plain sum.
     flux_window : str
         What the flux refers to.
     quality : mapping
@@ -78,7 +87,9 @@ def resolved(
     }
     if recipe.trace.bins == "auto":
         trace["bins"] = len(choice.columns)
-    box = 3.0 * float(np.median(layers.fwhm)) if recipe.flux.boxcar_width == "auto" else recipe.flux.boxcar_width
+    width = (
+        float(np.nanmedian(box.upper - box.lower)) if recipe.flux.boxcar_width == "auto" else recipe.flux.boxcar_width
+    )
     return recipe.updated(
         kernel={"disp": _window_of(columns, window)},
         sources={"number": len(items), "items": tuple(items)},
@@ -95,8 +106,8 @@ def resolved(
             "scale": float(quality["noise_scale"]) if recipe.noise.scale == "auto" else recipe.noise.scale,
         },
         nods={"mode": layers.nod_mode, **({"offsets": nods} if nods else {})},
-        rejection={"mode": recipe.rejection.mode is not False},
-        flux={"window": flux_window, "boxcar_width": box},
+        rejection={"mode": rejection_mode(frame, recipe.rejection)},
+        flux={"window": flux_window, "boxcar_width": width},
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import convolve
 
 from .background import BackgroundFit
 from .noise import Variance, data_derived_slope
@@ -18,6 +19,8 @@ from .window import Window
 __all__ = ["find_slope", "model_light", "revised_variance"]
 
 FloatArray = NDArray[np.float64]
+
+_MOST_NOISE = 4.0  # sigma
 
 
 def find_slope(
@@ -86,7 +89,10 @@ def revised_variance(window: Window, image: FloatArray, slope: float, clipped: b
     meant = np.maximum(image, 0.0) if clipped else image
     good = window.weight > 0
     least = 0.05 * np.median(window.variance[good])
-    return np.where(good, np.maximum(window.variance - slope * (seen - meant), least), window.variance)
+    # what is further off than noise can be is the model's fault, and a pixel must not gain weight by it
+    most = _MOST_NOISE * np.sqrt(window.variance)
+    noise = np.clip(seen - meant, -most, most)
+    return np.where(good, np.maximum(window.variance - slope * noise, least), window.variance)
 
 
 def model_light(
@@ -118,10 +124,13 @@ def model_light(
         flux = solution.coefficients
         seen = np.isfinite(np.einsum("xtt->xt", solution.covariance))
         error = np.sqrt(np.where(seen, np.einsum("xtt->xt", solution.covariance), 0.0))
-        box = np.ones(2 * smooth + 1)
-        count = np.stack([np.convolve(s, box, mode="same") for s in seen.T.astype(float)], axis=1)
-        total = np.stack([np.convolve(f, box, mode="same") for f in np.where(seen, flux, 0.0).T], axis=1)
-        mean = total / np.maximum(count, 1.0)
+        mean = _running(np.where(seen, flux, 0.0), smooth) / np.maximum(_running(seen.astype(float), smooth), 1.0)
         flux = np.where(np.abs(flux - mean) < 3.0 * error, mean, flux)
         return (flux[:, None, :] @ profiles)[:, 0]
     return np.einsum("xty,xt->xy", profiles, solution.coefficients)
+
+
+def _running(values: FloatArray, reach: int) -> FloatArray:
+    """Sum of each column with so many to either side, shape (n_disp, n_term)."""
+    box = np.ones((2 * reach + 1, 1))
+    return convolve(np.pad(values, ((reach, reach), (0, 0))), box, mode="valid", method="direct")

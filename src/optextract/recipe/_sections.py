@@ -192,8 +192,10 @@ class Nods(Section):
 class Rejection(Section):
     """Outlier rejection by leave-one-out residuals."""
 
-    mode: Auto | bool = Field(
-        "auto", description="auto: on, but off above S/N 20 where the pipeline has already rejected"
+    mode: Auto | Literal["spare"] | bool = Field(
+        "auto",
+        description="true, false, or spare: columns above S/N 20 keep their profile's pixels; "
+        "auto: spare where the pipeline has already rejected, else true",
     )
     threshold: Positive = Field(5.0, description="in units of the pixel's error")
     floor: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -212,7 +214,7 @@ class Flux(Section):
         0.3, description="least good fraction of the profile for a flux to be given; below it NaN and a flag"
     )
     boxcar_width: Auto | Positive = Field(
-        "auto", description="full width of the matched boxcar, pixel; auto: 3 FWHM or the region"
+        "auto", description="full width of the matched boxcar, pixel; auto: 3 FWHM, or half-way to what is nearer"
     )
 
 

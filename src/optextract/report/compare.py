@@ -18,6 +18,8 @@ __all__ = ["Comparison", "compare", "find_aperture"]
 
 FloatArray = NDArray[np.float64]
 
+_BRIGHT, _ENOUGH = 5.0, 20  # S/N, and columns of it that decide by themselves
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -121,11 +123,13 @@ def _negative(result: Extraction, source: int, aperture: tuple[float, float]) ->
 
 def _scale(ours: FloatArray, ours_sigma: FloatArray, other: FloatArray, spread: FloatArray) -> tuple[float, float]:
     """Factor from the extraction to the other spectrum by least squares, columns 5 robust deviations off left out."""
-    use = np.ones(ours.shape, dtype=bool)
+    # the noise in f^2 is only in part in f g, even where the pixels are the same: faint columns would lower the ratio
+    bright = ours >= _BRIGHT * ours_sigma
+    usable = bright if bright.sum() >= _ENOUGH else np.ones(ours.shape, dtype=bool)
+    use = usable
     ratio = error = np.nan
     for _ in range(5):
         weight = 1.0 / ours_sigma[use] ** 2
-        # the other spectrum is of the same pixels, so the noise in f^2 is in f g too, and takes nothing off the ratio
         power = float(np.sum(weight * ours[use] ** 2))
         if power <= 0:
             return np.nan, np.nan
@@ -134,7 +138,7 @@ def _scale(ours: FloatArray, ours_sigma: FloatArray, other: FloatArray, spread: 
         error = float(np.sqrt(np.sum((weight * ours[use] * spread[use]) ** 2)) / power)
         pull = (other - ratio * ours) / np.hypot(spread, ratio * ours_sigma)
         width = max(1.0, 1.4826 * float(np.median(np.abs(pull))))
-        keep = np.abs(pull) < 5 * width
+        keep = usable & (np.abs(pull) < 5 * width)
         if np.array_equal(keep, use):
             break
         use = keep
@@ -232,7 +236,7 @@ def compare(
     if good.any():
         spread = np.where(sigma > 0, sigma, ours_sigma)
         ratio, ratio_error = _scale(ours[good], ours_sigma[good], flux[good], spread[good])
-        bright = (flux / ours)[good & (ours >= 5 * ours_sigma)]
+        bright = (flux / ours)[good & (ours >= _BRIGHT * ours_sigma)]
         if bright.size:
             median = float(np.median(bright))
             median_error = float(1.2533 * 1.4826 * np.median(np.abs(bright - median)) / np.sqrt(bright.size))
