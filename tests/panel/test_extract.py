@@ -203,5 +203,10 @@ def test_the_progress_bar_is_gone_when_the_work_is_done(fresh: Any, sample: Path
     panel = fresh._app.get_tray_item_from_name("optextract")
     load_file(fresh._app, str(sample))
     assert panel.progress == 0.0, "a default extraction that is over is shown as going on"
+    seen: list[float] = []
+    panel.observe(lambda change: seen.append(change["new"]), "progress")
     panel.vue_extract()
+    panel.vue_add_images()
     assert panel.progress == 0.0
+    assert panel.err_msg == ""
+    assert seen == [10.0, 100.0, 0.0, 10.0, 40.0, 70.0, 0.0]

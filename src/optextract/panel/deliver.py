@@ -84,19 +84,23 @@ def add_images(plugin: Any, frame: Frame, result: Extraction, names: tuple[str, 
     from specutils import Spectrum
 
     axis = column_wavelength(frame)
-    labels = []
-    for name in names:
-        values = np.where(np.isfinite(getattr(result, name)), getattr(result, name), np.nan)
-        spectrum = Spectrum(
-            flux=u.Quantity(values, frame.unit),
-            spectral_axis=np.arange(frame.n_disp) * u.pix if axis is None else axis,
-            meta={"plugin": plugin._plugin_name, "optextract_image": name},
-        )
-        plugin._app._jdaviz_helper.load(
-            spectrum, loader="object", format="2D Spectrum", data_label=f"{label} {name}", auto_extract=False,
-            viewer=[], ignore_invalid_kwargs=True,
-        )  # fmt: skip
-        labels.append(f"{label} {name}")
+    labels: list[str] = []
+    try:
+        for name in names:
+            plugin.progress = 10.0 + 90.0 * len(labels) / len(names)
+            values = np.where(np.isfinite(getattr(result, name)), getattr(result, name), np.nan)
+            spectrum = Spectrum(
+                flux=u.Quantity(values, frame.unit),
+                spectral_axis=np.arange(frame.n_disp) * u.pix if axis is None else axis,
+                meta={"plugin": plugin._plugin_name, "optextract_image": name},
+            )
+            plugin._app._jdaviz_helper.load(
+                spectrum, loader="object", format="2D Spectrum", data_label=f"{label} {name}", auto_extract=False,
+                viewer=[], ignore_invalid_kwargs=True,
+            )  # fmt: skip
+            labels.append(f"{label} {name}")
+    finally:
+        plugin.progress = 0.0
     return labels
 
 

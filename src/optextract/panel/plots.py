@@ -233,9 +233,8 @@ class Gallery:
             )
             drawn.append(f"at {number}")
             where = result.wavelength[column]
-            chart.legend[f"column {column}" if where.unit == u.pix else f"{where.value:.3f} {where.unit}"] = CYCLE[
-                number
-            ]
+            at = f"column {column}" if where.unit == u.pix else f"{where.value:.3f} {_unit(where.unit)}"
+            chart.legend[at] = CYCLE[number]
             highest = max(highest, float(np.nanmax(values)) if np.isfinite(values).any() else 0.0)
         chart.drop(drawn)
         reach = 4 * float(np.nanmedian(result.fwhm[0])) if np.isfinite(result.fwhm[0]).any() else 10.0

@@ -220,7 +220,11 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
             return
         from .loader import load_slit
 
-        self.dataset.selected = load_slit(self._app, str(path), names.index(self.slit_selected), self.slit_selected)
+        self.progress = 10.0
+        try:
+            self.dataset.selected = load_slit(self._app, str(path), names.index(self.slit_selected), self.slit_selected)
+        finally:
+            self.progress = 0.0
 
     def next_slit(self) -> None:
         """Go to the next slit of the file."""
