@@ -94,6 +94,19 @@ def test_the_preview_has_its_error_band_in_the_viewer_s_units(plg: Any, viewer1d
     assert np.allclose(drawn["preview"].x, result.wavelength.to_value(viewer1d.state.x_display_unit))
 
 
+def test_each_source_of_a_blend_has_its_colour(plg: Any, viewer1d: Any, marks: Any) -> None:
+    plg.sources = [12.2, 17.0]
+    plg._obj.open_step = "trace"
+    shown = marks(plg._obj, viewer1d)["preview"]
+    assert shown.y.shape == (2, plg.preview.flux.shape[1])
+    colours = [entry["colour"] for entry in plg._obj.figures[0]["legend"]]
+    assert [entry["text"] for entry in plg._obj.figures[0]["legend"]] == ["source 1", "source 2"]
+    assert shown.colors[:2] == colours
+    plg.sources = 1
+    assert marks(plg._obj, viewer1d)["preview"].y.ndim == 1
+    assert plg._obj.figures[0]["legend"] == []
+
+
 def test_preview_and_extracted_layer_lie_on_each_other(app: Any, plg: Any, marks: Any) -> None:
     plg.extract()
     viewer = next(v for v in viewers(app, False) if plg.add_results.label in [x.layer.label for x in v.layers])

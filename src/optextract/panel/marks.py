@@ -41,7 +41,7 @@ _LINES: dict[str, dict[str, Any]] = {
     "background": {"stroke_width": 1.5, "line_style": "dash_dotted"},
     "nods": {"stroke_width": 1.5, "line_style": "dashed"},
     "uncertainty": {"stroke_width": 0, "fill": "between", "fill_opacities": [0.25], "colors": [COLOURS["preview"]]},
-    "preview": {"stroke_width": 1.5},
+    "preview": {"stroke_width": 1.5, "colors": list(CYCLE)},
     "boxcar": {"stroke_width": 1, "opacities": [0.7]},
     "compare": {"stroke_width": 1, "opacities": [0.8]},
 }
@@ -77,7 +77,7 @@ class Overlay:
         name : str
             One of the marks that this module knows.
         x, y : array_like
-            Points; NaN parts a line. ``y`` of shape (2, n) is filled between.
+            Points; NaN parts a line. ``y`` of shape (2, n) is filled between, or is a line each.
         """
         x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         mark = self.marks.get(name)
@@ -215,7 +215,12 @@ def draw_spectrum(
     """
     for name in ("preview", "boxcar", "compare"):
         values = spectra.get(name)
-        overlay.draw(name, *(_joined((x, convert(line)) for line in values) if values is not None else ([], [])))
+        if values is None:
+            overlay.draw(name, [], [])
+        elif name == "preview" and len(values) > 1:
+            overlay.draw(name, x, np.stack([convert(line) for line in values]))  # a colour for each source
+        else:
+            overlay.draw(name, *_joined((x, convert(line)) for line in values))
     if "preview" not in spectra or "uncertainty" not in spectra:
         overlay.clear(["uncertainty"])
         return

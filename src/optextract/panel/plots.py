@@ -24,6 +24,11 @@ __all__ = ["Gallery"]
 FloatArray = NDArray[np.float64]
 
 
+def _sources(count: int) -> dict[str, str]:
+    """Legend of a figure with a line for each source; one alone needs none."""
+    return {f"source {n + 1}": CYCLE[n % len(CYCLE)] for n in range(count)} if count > 1 else {}
+
+
 def _unit(unit: u.UnitBase) -> str:
     name = "pixel" if unit == u.pix else words(unit)
     return name if name else "no unit"
@@ -179,6 +184,7 @@ class Gallery:
         )
 
     def _draw_centre(self, chart: Chart, frame: Frame, result: Extraction) -> None:
+        chart.legend = _sources(len(result.trace.centre))
         _, chart.x_axis.label = self._wavelength(result)
         trace, x = result.trace, self._at(result, result.trace.columns)
         chart.line(
@@ -205,6 +211,7 @@ class Gallery:
         return Chart("Wavelength", "FWHM (pixel)", caption="Width: what each bin says by itself, and the fit.")
 
     def _draw_width(self, chart: Chart, frame: Frame, result: Extraction) -> None:
+        chart.legend = _sources(len(result.trace.fwhm))
         wavelength, chart.x_axis.label = self._wavelength(result)
         trace, x, drawn = result.trace, self._at(result, result.trace.columns), []
         for number in range(len(trace.fwhm)):
@@ -274,6 +281,7 @@ class Gallery:
         return Chart("Wavelength", "S/N gain", caption="S/N over that of the matched boxcar.")
 
     def _draw_gain(self, chart: Chart, frame: Frame, result: Extraction) -> None:
+        chart.legend = _sources(result.n_source)
         wavelength, chart.x_axis.label = self._wavelength(result)
         box, drawn, gains = result.boxcar, ["one"], []
         chart.line("one", [np.nanmin(wavelength), np.nanmax(wavelength)], [1, 1], "#888888", stroke_width=1)
@@ -292,6 +300,7 @@ class Gallery:
         return Chart("Wavelength", "Flux", 230, "Preview, with its 1 sigma band.")
 
     def _draw_spectrum(self, chart: Chart, frame: Frame, result: Extraction) -> None:
+        chart.legend = _sources(result.n_source)
         wavelength, chart.x_axis.label = self._wavelength(result)
         factor, unit = readable(result.flux, result.unit)
         chart.y_axis.label, drawn = f"Flux ({_unit(unit)})", []
