@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import optextract as ox
+from optextract.candidates import compare_profiles
 from optextract.finder import detect
 from optextract.geometry import Problem
-from optextract.kernel import choose_columns, coadd, compare_profiles, cross_basis, fit_slice, place_sources
+from optextract.kernel import choose_columns, coadd, cross_basis, fit_slice, place_sources
 from optextract.profiles import Gaussian, Moffat
 from optextract.recipe import Kernel
 from optextract.simulate import make_scene

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aperture import wavelength_along
+from .candidates import compare_profiles, slice_model
 from .choose import Choice
 from .frame import Frame
 from .geometry import evaluate, terms_of
-from .kernel import compare_profiles, slice_model
 from .layers import Final, Layers, check_noise, solve_final
 from .locate import Start
 from .matched import matched_boxcar

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,30 +13,25 @@ from .bins import Binned, median_bins
 from .errors import RecipeError, bad_value
 from .finder import Detection
 from .geometry import Fit, Geometry, Problem, evaluate, terms_of
-from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, moffat_between
+from .profiles import Gaussian
 from .recipe import Kernel
-from .results import Candidate
 from .solve import solve_columns
-from .trace import fit_geometry, information_criterion
+from .trace import fit_geometry
 
 __all__ = [
     "Slice",
     "another_source",
     "choose_columns",
     "coadd",
-    "compare_profiles",
     "cross_basis",
-    "find_negatives",
     "fit_slice",
     "place_sources",
-    "slice_model",
     "width_at",
 ]
 
 FloatArray = NDArray[np.float64]
 
 _SECOND_MISFIT = 100.0  # chi2 above that of noise before a further source is looked for
-_PATTERN_GAIN = 64.0  # drop of chi2 by which a pattern of negative traces is believed
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,81 +289,6 @@ def width_at(
     return float(widths[chi2.argmin()]) if np.isfinite(chi2).any() else fwhm
 
 
-def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tuple[float, ...]:
-    """Offsets of negative traces beside the first source that the file does not tell of.
-
-    Nod subtraction leaves them at once and twice the nod, on either side: all of a pattern are fitted together, and a
-    single trace if no pattern fits. A trace counts if it lies two FWHM or more from the source and holds a twentieth of
-    its flux or more; the pattern counts if it is significant at 8 sigma and removes 40 % of the misfit.
-
-    Parameters
-    ----------
-    cut : Slice
-        The slice.
-    positions : tuple of float
-        Rows of the sources.
-    fwhm : float
-        Their FWHM, pixel.
-
-    Returns
-    -------
-    tuple of float
-        Offsets in pixels, in order; empty where there is none.
-    """
-    good = np.flatnonzero(cut.binned.weight[0] > 0)
-    if len(good) < 12 or not _has_holes(cut, positions, fwhm):
-        return ()
-    first, reach = positions[0], max(positions[0] - good[0], good[-1] - positions[0])
-    best: tuple[float, tuple[float, ...]] = (np.inf, ())
-    alone = np.inf
-    for width in fwhm * np.array([0.65, 0.8, 1.0]):
-        alone = min(alone, float(_negative_fits(cut, positions, width, np.zeros((1, 0)))[0][0]))
-        steps = np.arange(max(2.0 * width, 3.0), reach + 0.5, 0.1)
-        if not len(steps):
-            continue
-        for pattern in ((-2, -1, 1, 2), (-1, 1), (-1,), (1,)):
-            offsets = steps[:, None] * np.array(pattern)
-            inside = (first + offsets >= good[0] - 0.5) & (first + offsets <= good[-1] + 0.5)
-            chi2, depth = _negative_fits(cut, positions, width, offsets)
-            right = ((depth > -1.5) & (depth < -0.05)) | ~inside
-            # every trace of a pattern costs a free depth
-            cost = np.where(right.all(axis=1) & inside.any(axis=1), chi2 + 10.0 * inside.sum(axis=1), np.inf)
-            pick = int(cost.argmin()) if len(cost) else -1
-            if pick >= 0 and cost[pick] < best[0]:
-                best = (float(cost[pick]), tuple(float(o) for o in offsets[pick][inside[pick]]))
-    gain = alone - best[0]
-    return best[1] if gain > _PATTERN_GAIN and gain > 0.4 * alone else ()
-
-
-def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:
-    """Whether anything away from the sources is far below their fit: without it there is nothing to look for."""
-    n_cross = cut.binned.data.shape[1]
-    centre = np.array(positions)[:, None]
-    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 2), n_cross)
-    solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
-    residual = (cut.binned.data - solution.coefficients @ terms[0])[0]
-    pull = residual * np.sqrt(cut.binned.weight[0])
-    # the width may be overestimated just because of the holes
-    away = np.min(np.abs(np.arange(n_cross) - centre), axis=0) > max(1.1 * fwhm, 2.5)
-    deep = residual < -0.03 * np.abs(terms[0] * solution.coefficients[0][:, None]).max()
-    return bool((away & deep & (pull < -4.0)).any())
-
-
-def _negative_fits(
-    cut: Slice, positions: tuple[float, ...], fwhm: float, offsets: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Chi2 of the sources with traces at each set of offsets (n_try, n_offset) from the first, and their depths."""
-    n_try, n_cross = len(offsets), cut.binned.data.shape[1]
-    centre = np.concatenate([np.repeat(np.array(positions)[:, None], n_try, axis=1), positions[0] + offsets.T])
-    terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 2), n_cross)
-    data = np.broadcast_to(cut.binned.data, (n_try, n_cross))
-    weight = np.broadcast_to(cut.binned.weight, (n_try, n_cross))
-    solution = solve_columns(data, weight, terms)
-    flux = solution.coefficients
-    scale = np.where(flux[:, 0] > 0, flux[:, 0], np.inf)
-    return solution.chi2, flux[:, len(positions) : len(positions) + offsets.shape[1]] / scale[:, None]
-
-
 def another_source(
     cut: Slice,
     positions: tuple[float, ...],
@@ -437,78 +357,3 @@ def fit_slice(cut: Slice, positions: tuple[float, ...], fwhm: float, problem: Pr
         np.array([[np.log(fwhm)]]),
     )
     return fit_geometry(cut.binned, start, problem)
-
-
-def _voigt(index: float) -> Shape:
-    return Voigt(round(float(np.clip(index, 0.0, 1.0)), 3))
-
-
-def compare_profiles(
-    cut: Slice, positions: tuple[float, ...], fwhm: float, problem: Problem, chosen: Shape | None = None
-) -> tuple[Candidate, ...]:
-    """Fit each built-in profile (and the chosen one, if it is another) to the slice, best BIC first.
-
-    Parameters
-    ----------
-    cut : Slice
-        The slice.
-    positions, fwhm : tuple of float, float
-        Where the fits start.
-    problem : Problem
-        Background, nods and bounds; its shape is replaced.
-    chosen : Shape, optional
-        A profile of another kind to compare with.
-
-    Returns
-    -------
-    tuple of Candidate
-    """
-    tries: list[tuple[str, Problem]] = [
-        ("gaussian", replace(problem, shape=Gaussian(), index_shape=None)),
-        (
-            "moffat",
-            replace(problem, shape=moffat_between(3.0), index_shape=moffat_between, index_bounds=MOFFAT_INDICES),
-        ),
-        ("voigt", replace(problem, shape=_voigt(0.3), index_shape=_voigt, index_bounds=(0.0, 1.0))),
-    ]
-    if chosen is not None and chosen.name not in {name for name, _ in tries}:
-        tries.append((chosen.name, replace(problem, shape=chosen, index_shape=None)))
-    candidates = []
-    n_good = int((cut.binned.weight > 0).sum())
-    for name, trial in tries:
-        fit = fit_slice(cut, positions, fwhm, trial)
-        centre, width_each = evaluate(fit.geometry, cut.binned.column)
-        terms = terms_of(
-            fit.shape.at(cut.binned.column), centre, width_each, trial.nods, trial.background, cut.binned.data.shape[1]
-        )
-        curve = slice_model(cut, terms, len(positions), len(trial.background))[0]
-        n_free = fit.n_parameters + fit.n_linear
-        bic = information_criterion(fit.chi2, n_free, n_good)
-        width = float(np.exp(fit.geometry.log_fwhm[0, 0]))
-        candidates.append(Candidate(name, fit.chi2, bic, n_free, width, curve))
-    return tuple(sorted(candidates, key=lambda c: c.bic))
-
-
-def slice_model(
-    cut: Slice, terms: FloatArray, n_source: int, n_background: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Fit the terms to the slice: the model, its background and each source alone.
-
-    Parameters
-    ----------
-    cut : Slice
-        The slice.
-    terms : ndarray, shape (1, n_term, n_cross)
-        Sources, negative twins and background terms at the slice.
-    n_source, n_background : int
-        How many of the first and of the last terms are sources and background.
-
-    Returns
-    -------
-    model, background : ndarray, shape (n_cross,)
-    components : ndarray, shape (n_source, n_cross)
-    """
-    solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
-    parts = terms[0] * solution.coefficients[0][:, None]
-    background = parts[len(parts) - n_background :].sum(axis=0)
-    return parts.sum(axis=0), background, parts[:n_source]

@@ -13,7 +13,8 @@ from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
 from .geometry import Geometry, Problem
-from .kernel import Slice, another_source, choose_columns, coadd, cross_basis, find_negatives, place_sources, width_at
+from .kernel import Slice, another_source, choose_columns, coadd, cross_basis, place_sources, width_at
+from .negatives import find_negatives
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import FileRef, Recipe
 from .templates import Placed, place_template

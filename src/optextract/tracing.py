@@ -127,7 +127,8 @@ def _agrees(window: Window, first: Choice, second: Choice) -> bool:
 def _second_bins(window: Window, swept: Swept) -> Binned:
     n_source = len(swept.centre)
     # where only a wing is left the flux is wild, and what it would fill the gaps with is wilder
-    seen = (swept.profiles * (swept.kept > 0)[:, None, :]).sum(axis=2) > _LEAST_SEEN
+    light = np.abs(swept.profiles)
+    seen = (light * (swept.kept > 0)[:, None, :]).sum(axis=2) > _LEAST_SEEN * light.sum(axis=2)
     kept = np.where(seen[:, :n_source].all(axis=1)[:, None], swept.kept, 0.0)
     data = np.where(kept > 0, window.data - swept.background, 0.0)
     solution = solve_columns(data, kept, swept.profiles)
