@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -105,7 +105,6 @@ def combine(
         return Agreement(float((pull[chosen] ** 2).sum()), freedom, int(chosen.sum()))
 
     flux, covariance = (solved.flux, solved.covariance) if len(wide) == len(bins) else averaged(solved, bins, wide)
-    names = [result.provenance.get("file") for result in results]
     return Combined(
         wavelength=u.Quantity(0.5 * (wide[1:] + wide[:-1]), wave_unit),
         edges=u.Quantity(wide, wave_unit),
@@ -121,7 +120,25 @@ def combine(
         residual=tuple(freeze(pull[owner == k]) for k in range(len(results))),
         method=method,
         rejected=rejected,
-        provenance=MappingProxyType({"files": tuple(str(name) for name in names)}),
+        provenance=_provenance(results),
+    )
+
+
+def _provenance(results: tuple[Extraction, ...]) -> Mapping[str, Any]:
+    """What went in, by what recipes, and the identity of the first."""
+    first = results[0]
+    told = {name: first.meta[name] for name in ("slit", "source_name", "source_type") if name in first.meta}
+    return MappingProxyType(
+        {
+            "files": tuple(str(result.provenance.get("file")) for result in results),
+            "paths": tuple(str(result.meta["path"]) for result in results if result.meta.get("path") is not None),
+            "sha256": tuple(str(result.meta.get("sha256", "")) for result in results),
+            "recipes": tuple(result.resolved.to_yaml(full=True) for result in results),
+            "versions": MappingProxyType(dict(first.provenance.get("versions", {}))),
+            "header": MappingProxyType(dict(first.meta.get("header", {}))),
+            "air_wavelength": first.meta.get("air_wavelength"),
+            **told,
+        }
     )
 
 

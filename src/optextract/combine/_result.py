@@ -71,6 +71,9 @@ class Combined:
         "joint" or "overlap".
     rejected : int
         Columns that were left out as outliers.
+    provenance : mapping
+        ``files``, ``paths`` and ``sha256`` of the inputs, their resolved ``recipes`` as YAML, ``versions``, and of the
+        first one the ``header`` cards, ``slit`` and ``source_name``.
     """
 
     wavelength: u.Quantity
@@ -106,7 +109,12 @@ class Combined:
         """Return wavelength, flux and error as a table, the figures in its meta."""
         from astropy.table import QTable
 
-        meta = {"words": list(self.words()), "scales": list(self.scales), "method": self.method, **self.provenance}
+        meta = {
+            "words": list(self.words()),
+            "scales": list(self.scales),
+            "method": self.method,
+            **{name: list(self.provenance.get(name, ())) for name in ("files", "sha256", "recipes")},
+        }
         columns = {
             "wavelength": self.wavelength,
             "flux": u.Quantity(self.flux, self.unit),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..combine import Combined
 from ..errors import bad_value
 from ..results import Extraction
 from ._files import check_target, replacing
@@ -14,7 +15,7 @@ __all__ = ["write"]
 
 
 def write(
-    result: Extraction | Iterable[Extraction],
+    result: Extraction | Combined | Iterable[Extraction],
     path: str | Path,
     *,
     overwrite: bool = False,
@@ -22,11 +23,12 @@ def write(
     """Write one result or several; the suffix says how.
 
     ``.fits``: JWST x1d (MultiSpecModel), one spectrum for each source of each result. ``.ecsv``: one table of all
-    spectra. ``.asdf``: one whole result, which `Extraction.read` reads back. The file appears whole or not at all.
+    spectra. ``.asdf``: one whole result, which `Extraction.read` reads back. A combination of exposures goes into the
+    first two. The file appears whole or not at all.
 
     Parameters
     ----------
-    result : Extraction or iterable of Extraction
+    result : Extraction, Combined or iterable of Extraction
         What to write.
     path : path
         Where to.
@@ -43,10 +45,12 @@ def write(
     OptextractError
         If the file exists and `overwrite` is not set, is an input, its folder is absent, or its suffix is unknown.
     """
-    results = [result] if isinstance(result, Extraction) else list(result)
     path = Path(path)
+    if isinstance(result, Combined):
+        return _write_combined(result, path, overwrite=overwrite)
+    results = [result] if isinstance(result, Extraction) else list(result)
     if not results or not all(isinstance(one, Extraction) for one in results):
-        raise bad_value("result", "write", "an Extraction or several", result)
+        raise bad_value("result", "write", "an Extraction or several, or a Combined", result)
     suffix = path.suffix.lower()
     if suffix not in (".fits", ".ecsv", ".asdf"):
         raise bad_value("path", "write", "a file name that ends in .fits, .ecsv or .asdf", str(path))
@@ -66,6 +70,21 @@ def write(
             from .asdf import write_asdf
 
             write_asdf(results[0], part)
+    return path
+
+
+def _write_combined(result: Combined, path: Path, *, overwrite: bool) -> Path:
+    suffix = path.suffix.lower()
+    if suffix not in (".fits", ".ecsv"):
+        raise bad_value("path", "write", "a file name that ends in .fits or .ecsv for a Combined", str(path))
+    check_target(path, result.provenance.get("paths", ()), overwrite=overwrite)
+    from .combined import write_combined_ecsv, write_combined_x1d
+
+    with replacing(path) as part:
+        if suffix == ".fits":
+            write_combined_x1d(result, part, path.name)
+        else:
+            write_combined_ecsv(result, part)
     return path
 
 

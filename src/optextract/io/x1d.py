@@ -16,6 +16,7 @@ OXRECIPE
 
 from __future__ import annotations
 
+import hashlib
 import io
 import textwrap
 import warnings
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 from ..results import Extraction, Flag
 from ._columns import aperture_mean, background_unit, flux_in, jwst_dq, source_name, wavelength_in
 
-__all__ = ["write_x1d"]
+__all__ = ["history", "identify", "name_spectrum", "recipe_hdu", "unit_text", "write_x1d"]
 
 #: Cards of a slit, and the attribute of the spectrum that each is in MultiSpecModel.
 _SLIT_CARDS = {
@@ -92,8 +93,10 @@ def write_x1d(results: Sequence[Extraction], part: Path, filename: str) -> None:
     # what the model wrote is passed on as bytes: only the primary header changes
     with fits.open(buffer, memmap=False, lazy_load_hdus=False) as hdus, warnings.catch_warnings():
         _primary(hdus[0].header, results, filename)
-        for hdu in (*extras, *(_recipe(result, number) for number, result in enumerate(results, start=1))):
+        for hdu in extras:
             hdus.append(hdu)
+        for number, result in enumerate(results, start=1):
+            hdus.append(recipe_hdu(result.resolved.to_yaml(full=True), number))
         # HISTORY is text for people; cards longer than a line become CONTINUE, which is what is wanted
         warnings.simplefilter("ignore", VerifyWarning)
         hdus.writeto(part, overwrite=True)
@@ -133,13 +136,13 @@ def _table(
     units = {"WAVELENGTH": wavelength.unit.to_string("fits")}
     for prefix, one in (("FLUX", unit), ("SURF_BRIGHT", u.MJy / u.sr), ("BACKGROUND", levels)):
         short = {"FLUX": "FLUX", "SURF_BRIGHT": "SB", "BACKGROUND": "BKGD"}[prefix]
-        units[prefix] = units[f"{short}_ERROR"] = _text(one)
+        units[prefix] = units[f"{short}_ERROR"] = unit_text(one)
         for name in ("POISSON", "RNOISE", "FLAT"):
-            units[f"{short}_VAR_{name}"] = _text(one**2)
+            units[f"{short}_VAR_{name}"] = unit_text(one**2)
     return table[columns], {name: text for name, text in units.items() if text}
 
 
-def _text(unit: u.UnitBase) -> str:
+def unit_text(unit: u.UnitBase) -> str:
     """A unit as FITS writes it; a unit that FITS does not know as astropy does."""
     try:
         return str(unit.to_string("fits"))
@@ -150,14 +153,7 @@ def _text(unit: u.UnitBase) -> str:
 def _describe(spectrum: Any, result: Extraction, source: int) -> None:
     """Cards of one spectrum."""
     meta = result.meta
-    cards: Mapping[str, Any] = meta.get("header", {})
-    if meta.get("slit") is not None:
-        spectrum.name = str(meta["slit"])
-    for keyword, attribute in {**_SLIT_CARDS, **(_SOURCE_CARDS if source == 0 else {})}.items():
-        if keyword in cards:
-            setattr(spectrum, attribute, cards[keyword])
-    spectrum.source_name = source_name(result, source)
-    spectrum.source_type = "POINT"
+    name_spectrum(spectrum, meta, source_name(result, source), planned=source == 0)
     vertical = meta.get("dispaxis") == 2
     spectrum.dispersion_direction = 2 if vertical else 1
     good = np.flatnonzero(np.isfinite(result.flux[source]))
@@ -175,6 +171,19 @@ def _describe(spectrum: Any, result: Extraction, source: int) -> None:
         setattr(spectrum, f"extraction_{across}", middle)
 
 
+def name_spectrum(spectrum: Any, meta: Mapping[str, Any], name: str, *, planned: bool) -> None:
+    """Slit and source of one spectrum; only the planned source is the one that the header's cards describe."""
+    cards: Mapping[str, Any] = meta.get("header", {})
+    if meta.get("slit") is not None:
+        spectrum.name = str(meta["slit"])
+    for keyword, attribute in {**_SLIT_CARDS, **(_SOURCE_CARDS if planned else {})}.items():
+        if keyword in cards:
+            setattr(spectrum, attribute, cards[keyword])
+    spectrum.source_name = name
+    # readers take FLUX where SRCTYPE is POINT and SURF_BRIGHT where it is EXTENDED
+    spectrum.source_type = "POINT"
+
+
 def _extra(
     result: Extraction,
     source: int,
@@ -185,7 +194,7 @@ def _extra(
     unit: u.UnitBase,
 ) -> fits.BinTableHDU:
     """What MultiSpecModel has no column for, row by row with EXTRACT1D."""
-    text = _text(unit)
+    text = unit_text(unit)
 
     def column(name: str, kind: str, values: Any, unit: str | None = None) -> fits.Column:
         return fits.Column(name, kind, array=np.asarray(values)[columns], unit=unit)
@@ -213,25 +222,40 @@ def _extra(
     for bit, flag in enumerate(Flag):
         header[f"OXBIT{bit}"] = (str(flag.name), f"meaning of FLAGS & {int(flag)}")
     for warning in result.quality.get("warnings", ()):
-        _history(header, f"warning: {warning}")
+        history(header, f"warning: {warning}")
     return hdu
 
 
-def _recipe(result: Extraction, number: int) -> fits.BinTableHDU:
-    """The resolved recipe, a line a row."""
-    lines = [line.encode("utf-8") for line in result.resolved.to_yaml(full=True).splitlines()]
+def recipe_hdu(text: str, number: int) -> fits.BinTableHDU:
+    """A resolved recipe in full, a line a row."""
+    lines = [line.encode("utf-8") for line in text.splitlines()]
     width = max(len(line) for line in lines)
     hdu = fits.BinTableHDU.from_columns(
         [fits.Column("YAML", f"{width}A", array=np.array(lines, dtype=f"S{width}"))], name="OXRECIPE", ver=number
     )
-    hdu.header["OXDIGEST"] = (result.resolved.digest(), "SHA-256 of the resolved recipe")
+    hdu.header["OXDIGEST"] = (hashlib.sha256(text.encode()).hexdigest(), "SHA-256 of the resolved recipe")
     return hdu
 
 
 def _primary(header: fits.Header, results: Sequence[Extraction], filename: str) -> None:
     """Identity of the observation and of the product in the primary header."""
     first = results[0]
-    cards: Mapping[str, Any] = first.meta.get("header", {})
+    versions: Mapping[str, Any] = first.provenance.get("versions", {})
+    identify(header, first.meta, versions, filename)
+    for keyword, key, comment in (("OXINPUT", "file", "input"), ("OXSHA256", "sha256", "SHA-256 of the input")):
+        if first.meta.get(key) is not None:
+            header[keyword] = (first.meta[key], comment)
+    for line in _EXPLAIN:
+        history(header, line)
+    if background_unit(first)[0] is None:
+        history(header, "BACKGROUND is NaN: the unit of the frame's pixels is not known.")
+    for note in dict.fromkeys(note for result in results for note in result.meta.get("notes", ())):
+        history(header, f"reader: {note}")
+
+
+def identify(header: fits.Header, meta: Mapping[str, Any], versions: Mapping[str, Any], filename: str) -> None:
+    """Cards of the observation, and what made this product when."""
+    cards: Mapping[str, Any] = meta.get("header", {})
     jwst = cards.get("TELESCOP") == "JWST"
     for keyword, value in cards.items():
         # cards of other telescopes keep their meaning under another name: this is a JWST layout
@@ -241,26 +265,16 @@ def _primary(header: fits.Header, results: Sequence[Extraction], filename: str) 
         for keyword in _CLASHING & cards.keys():
             header[_CLASHING_TO[keyword]] = (cards[keyword], f"{keyword} of the input")
     header["FILENAME"] = filename
-    versions: Mapping[str, Any] = first.provenance.get("versions", {})
     header["OXVERS"] = (str(versions.get("optextract", "unknown")), "optextract that made this product")
     header["OXDATE"] = (datetime.now(UTC).isoformat(timespec="seconds"), "UTC date of this product")
     for keyword, key, comment in (
-        ("OXINPUT", "file", "input"),
-        ("OXSHA256", "sha256", "SHA-256 of the input"),
         ("OXSRCTYP", "source_type", "SRCTYPE of the input"),
         ("OXAIR", "air_wavelength", "wavelengths are those in air"),
     ):
-        value = first.meta.get(key)
-        if value is not None:
-            header[keyword] = (value, comment)
+        if meta.get(key) is not None:
+            header[keyword] = (meta[key], comment)
     for name, version in versions.items():
-        _history(header, f"made with {name} {version}")
-    for line in _EXPLAIN:
-        _history(header, line)
-    if background_unit(first)[0] is None:
-        _history(header, "BACKGROUND is NaN: the unit of the frame's pixels is not known.")
-    for note in dict.fromkeys(note for result in results for note in result.meta.get("notes", ())):
-        _history(header, f"reader: {note}")
+        history(header, f"made with {name} {version}")
 
 
 _CLASHING = {"TELESCOP", "INSTRUME", "FILTER", "GRATING", "DETECTOR", "PUPIL", "RADESYS", "DATE-OBS", "TIME-OBS"}
@@ -275,7 +289,7 @@ _EXPLAIN = (
 )
 
 
-def _history(header: fits.Header, text: str) -> None:
+def history(header: fits.Header, text: str) -> None:
     """Add a sentence, broken between words into lines that FITS holds."""
     for line in textwrap.wrap(text.encode("ascii", "replace").decode("ascii"), 72):
         header["HISTORY"] = line

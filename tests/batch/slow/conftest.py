@@ -47,7 +47,7 @@ def start(*arguments):
     """Begin ``optextract run ...`` as a process of its own."""
     command = [sys.executable, "-m", "optextract", "run", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, preexec_fn=_heed_ctrl_c, **pipes)  # noqa: PLW1509
+    return subprocess.Popen(command, preexec_fn=_heed_ctrl_c, **pipes)
 
 
 def finish(process):

@@ -160,9 +160,9 @@ def test_references_through_dask(night, tmp_path, say):
     overhead = wall * workers / counted["work"] - 1
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     say(
-        f"dask: {REFERENCES} references to {len(night)} files in {wall:.0f} s on {workers} workers, {counted['work']:.0f} s of work: "
-        f"overhead {100 * overhead:.1f} %, {1e3 * wall * workers / REFERENCES:.1f} ms a spectrum; "
-        f"this process {peak_kb / 1024:.0f} MB\n"
+        f"dask: {REFERENCES} references to {len(night)} files in {wall:.0f} s on {workers} workers, "
+        f"{counted['work']:.0f} s of work: overhead {100 * overhead:.1f} %, "
+        f"{1e3 * wall * workers / REFERENCES:.1f} ms a spectrum; this process {peak_kb / 1024:.0f} MB\n"
     )
     assert counted["done"] == REFERENCES - damaged
     assert counted["other"] == damaged
