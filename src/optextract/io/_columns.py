@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from astropy import units as u
@@ -17,14 +17,24 @@ __all__ = ["aperture_mean", "background_unit", "flux_in", "jwst_dq", "source_nam
 FloatArray = NDArray[np.float64]
 
 
-def flux_in(result: Extraction) -> tuple[u.UnitBase, float]:
+class _Spectrum(Protocol):
+    """What has a unit and wavelengths: an extraction, a combination."""
+
+    @property
+    def unit(self) -> u.UnitBase: ...
+
+    @property
+    def wavelength(self) -> u.Quantity: ...
+
+
+def flux_in(result: _Spectrum) -> tuple[u.UnitBase, float]:
     """Unit of the flux in products (Jy where it can be), and the factor to it."""
     if result.unit.is_equivalent(u.Jy):
         return u.Jy, float(result.unit.to(u.Jy))
     return result.unit, 1.0
 
 
-def wavelength_in(result: Extraction) -> u.Quantity:
+def wavelength_in(result: _Spectrum) -> u.Quantity:
     """Wavelength in um; frequencies and energies are converted, column numbers stay pixels."""
     if result.wavelength.unit.is_equivalent(u.pix):
         return result.wavelength
