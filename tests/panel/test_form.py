@@ -126,6 +126,19 @@ def test_every_control_shows_how_a_notebook_sets_it() -> None:
             assert settings.recipe == recipe
 
 
+@pytest.mark.parametrize(
+    "value",
+    [2, "auto", [12.1, 15.3], [{"value": 12.1, "fixed": True}, 15.0], [Source(name="A", centre={"value": 3.0})]],
+)
+def test_the_hint_of_the_sources_sets_them(value: Any) -> None:
+    settings, other = Settings(), Settings()
+    settings.put_sources(value)
+    code = fields.sources_api(settings.recipe)
+    assert code.startswith("plg.sources = ")
+    other.put_sources(eval(code.removeprefix("plg.sources = ")))
+    assert other.recipe == settings.recipe
+
+
 def test_controls_of_closed_steps_are_left_out() -> None:
     form = fields.form(Recipe(), None, {"trace": "degree 2"}, {}, open_step="trace")
     entries = {entry["key"]: entry for entry in form}

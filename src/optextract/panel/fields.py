@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from ..errors import RecipeError
 from ..recipe import FileRef, Recipe, Source
 
-__all__ = ["STEPS", "Step", "form", "parameter", "parse", "source_rows"]
+__all__ = ["STEPS", "Step", "form", "parameter", "parse", "source_rows", "sources_api"]
 
 
 @dataclass(frozen=True)
@@ -262,6 +262,15 @@ def source_rows(recipe: Recipe, centres: list[float]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def sources_api(recipe: Recipe) -> str:
+    """Return how a notebook sets the sources as they are."""
+    sources = recipe.sources
+    if not sources.items:
+        return f"plg.sources = {sources.number!r}"
+    items = [item.model_dump(exclude_defaults=True) for item in sources.items]
+    return f"plg.sources = {{'number': {sources.number!r}, 'items': {items}}}"
 
 
 def _scalar(name: str, value: Any) -> Any:

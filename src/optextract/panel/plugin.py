@@ -370,7 +370,11 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         resolved = None if result is None else result.resolved
         self.steps = fields.form(self.recipe, resolved, lines, self._settings.errors, self.open_step)
         self.source_rows = fields.source_rows(self.recipe, self._centres())
-        self.code = {"python": self.as_python(), "command": self.as_command()}
+        self.code = {
+            "python": self.as_python(),
+            "command": self.as_command(),
+            "sources": fields.sources_api(self.recipe),
+        }
         self.badges = [] if result is None else words.badges(result)
         # profiles are compared when somebody looks: that takes as long as an extraction
         self.candidates = words.candidates(result) if result is not None and self.open_step == "kernel" else []
