@@ -19,7 +19,7 @@ __all__ = ["Choice", "choose_geometry"]
 
 FloatArray = NDArray[np.float64]
 
-_MAX_RECTIFIED, _MAX_CURVED = 3, 4
+_MAX_RECTIFIED, _MAX_CURVED, _MAX_WIDTH = 3, 4, 3
 _EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified data
 _SHAPE_EVIDENCE = 10.0
 _TOLERANCE = 0.05  # of the source's light: no artefact but an imperfect profile
@@ -70,7 +70,7 @@ def _limits(
     room = max((n_bin - 1) // 3, 0)
     most = _MAX_RECTIFIED if rectified else _MAX_CURVED
     centre = min(most, room) if recipe.trace.degree == "auto" else int(recipe.trace.degree)
-    width = min(2, room) if recipe.trace.fwhm_degree == "auto" else int(recipe.trace.fwhm_degree)
+    width = min(_MAX_WIDTH, room) if recipe.trace.fwhm_degree == "auto" else int(recipe.trace.fwhm_degree)
     if not from_data:
         centre = 0 if recipe.trace.degree == "auto" else centre
         width = 0 if recipe.trace.fwhm_degree == "auto" else width
@@ -125,7 +125,6 @@ def choose_geometry(
     if rectified and not _bright(first, max(noise, _noise(first))):
         # resampled traces are straight; only where every bin is bright may the data say otherwise
         top = min(top, 1) if recipe.trace.degree == "auto" else top
-        top_width = min(top_width, 1) if recipe.trace.fwhm_degree == "auto" else top_width
     largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
     if from_data and len(binned.column) >= 8:
         steadier = _consistent(binned, largest)

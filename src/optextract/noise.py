@@ -183,8 +183,9 @@ def data_derived_slope(
     significance : float
         Slope over its error.
     """
-    # below zero a Poisson variance is often cut off: where it is not, the slope is the same above
-    use = good & (model > 0) & (flux > 0)
+    # below zero a Poisson variance is often cut off; as far above the model as below it, because noisy pixels, whose
+    # variance is large for other reasons, would otherwise be those of positive residuals
+    use = good & (model > 0) & (np.abs(flux - model) < model)
     residual = (flux - model)[use]
     if residual.size < 30:
         return 0.0, 0.0
