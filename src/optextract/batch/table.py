@@ -28,6 +28,7 @@ FIGURES: Mapping[str, str] = {
     "masked_fraction": "fraction of bad pixels",
     "lost_fraction": "fraction of columns with data but without flux",
     "n_rejected": "rejected pixels",
+    "spike": "sigma by which one column alone stands out of its neighbours",
     "rejection_effect": "change of the flux by rejection, fraction",
     "optimal_over_boxcar": "ratio of optimal to boxcar flux",
     "x1d_ratio": "flux of the x1d that was compared over the optimal one",

@@ -16,7 +16,8 @@ function element(tag, text, classes) {
   if (classes) made.className = classes;
   return made;
 }
-function shown(value, digits) { return value === null || value === undefined ? "" : value.toFixed(digits); }
+// nothing is minus zero
+function shown(value, digits) { return value === null || value === undefined ? "" : value.toFixed(digits).replace(/^-(0(\.0*)?)$/, "$1"); }
 
 const HEADINGS = [
   ["spectrum", "text name", r => r.label, r => r.label], ["source", "text minor", r => r.source, r => r.source],
@@ -171,4 +172,6 @@ window.addEventListener("resize", () => {
     document.querySelectorAll("#cards .card").forEach(card => { if (card.dataset.drawn && Number(card.dataset.drawn) !== card.clientWidth) drawCard(card); });
   }, 150);
 });
+// on paper nothing comes near a window
+window.addEventListener("beforeprint", () => document.querySelectorAll("#cards .card").forEach(card => { if (!card.dataset.drawn) { watcher.unobserve(card); drawCard(card); } }));
 head(); update(); overview();
