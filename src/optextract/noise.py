@@ -203,6 +203,8 @@ def data_derived_slope(
     solution = np.linalg.pinv(matrix, rcond=1e-10) @ vector
     left = float(values @ values - vector @ solution)
     slope = float(solution[-1] / scale[-1])
+    if abs(slope) * clip < 1e-6 * float(values.mean()):  # rounding, of a variance that is all the same
+        return 0.0, 0.0
     error = float(np.sqrt(max(left, 0.0) / max(len(values) - 4, 1)) / (scale[-1] * np.sqrt(matrix[-1, -1])))
     return slope, slope / error if error > 0 else np.inf
 
