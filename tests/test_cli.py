@@ -203,6 +203,17 @@ def test_info_says_what_is_understood(sample, tmp_path, capsys):
     assert "none.fits" in capsys.readouterr().err
 
 
+def test_info_counts_what_it_refuses_and_names_a_file_once(sample, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("no spectrum")
+    assert main(["info", str(sample), "./notes.txt"]) == 1
+    said = capsys.readouterr()
+    assert "2D spectrum" in said.out
+    assert said.err == "ERROR: notes.txt is not a FITS file: it does not begin with SIMPLE\n"
+    assert main(["info", "./notes.txt", "none.fits"]) == 2
+    assert main(["info", str(sample), str(sample)]) == 0
+
+
 def test_python_m_is_the_command():
     import subprocess
     import sys

@@ -51,7 +51,7 @@ def _info(args: argparse.Namespace) -> Generator[str, None, int]:
         found = info(path)
         if found.refused:
             refused += 1
-            told = found.refused.startswith(found.path)
+            told = found.refused.startswith(str(Path(path)))
             _log.error("%s", found.refused if told else f"{path}: {found.refused}")
         else:
             yield str(found).rstrip("\n")
