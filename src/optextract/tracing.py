@@ -22,7 +22,7 @@ __all__ = ["first_choice", "refine"]
 
 _BIN_SNR = 5.0
 _LINE_SNR = 4.0  # of a bin that shows an emission line
-_MOST_BINS = 160
+_MOST_BINS = 80
 _LEAST_SEEN = 0.3  # of each profile on good pixels, for its column and its light to count
 _MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
 
