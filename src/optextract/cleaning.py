@@ -36,6 +36,7 @@ FloatArray = NDArray[np.float64]
 _SMOOTH = 5  # columns to either side over which the light in a revised variance is averaged
 _KNOTS, _KNOTS_FINE = 0.3, 0.15  # FWHM between the points of an empirical correction
 _WIDER = 1.3
+_PIXELS = 10_000  # that tell a scatter to a percent
 _TWINS_APART = 2.5  # FWHM between a source and its negative twin
 _ROUNDS = 3  # of the revised variance and the model that it is made of
 _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
@@ -301,6 +302,7 @@ def _background(
 def _pixel_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
     """Empirical factor on the errors from source-free pixels, for thresholds only; between 1 and 5."""
     pull = (residual * np.sqrt(weight))[clear & (weight > 0)]
+    pull = pull[:: max(len(pull) // _PIXELS, 1)]
     return float(np.clip(robust_rms(pull), 1.0, 5.0)) if pull.size >= 50 else 1.0
 
 

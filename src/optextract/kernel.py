@@ -25,6 +25,7 @@ __all__ = [
     "coadd",
     "cross_basis",
     "fit_slice",
+    "is_explained",
     "place_sources",
     "width_at",
 ]
@@ -289,6 +290,11 @@ def width_at(
     return float(widths[chi2.argmin()]) if np.isfinite(chi2).any() else fwhm
 
 
+def is_explained(cut: Slice, chi2: float) -> bool:
+    """Whether a fit to the slice leaves so little that no further source is worth a search."""
+    return bool(chi2 < 3.0 * (cut.binned.weight[0] > 0).sum() + _SECOND_MISFIT)
+
+
 def another_source(
     cut: Slice,
     positions: tuple[float, ...],
@@ -306,7 +312,7 @@ def another_source(
     if len(good) < 8 + 2 * number:
         return None
     few, wide, alone = _place(cut, positions[0], fwhm, number, nods, fwhm_bounds)
-    if alone < 3.0 * len(good) + _SECOND_MISFIT:  # nothing is left to explain: the search costs as much as a fit
+    if is_explained(cut, alone):  # the search costs as much as a fit
         return None
     many, width, both = _place(cut, positions[0], fwhm, number + 1, nods, fwhm_bounds)
     if not np.isfinite(both):

@@ -13,7 +13,17 @@ from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
 from .geometry import Geometry, Problem
-from .kernel import Slice, another_source, choose_columns, coadd, cross_basis, place_sources, width_at
+from .kernel import (
+    Slice,
+    another_source,
+    choose_columns,
+    coadd,
+    cross_basis,
+    fit_slice,
+    is_explained,
+    place_sources,
+    width_at,
+)
 from .negatives import find_negatives
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import FileRef, Recipe
@@ -317,7 +327,7 @@ def _add_sources(
     return positions, width
 
 
-def second_source(start: Start, positions: tuple[float, ...], width: float, row: int) -> tuple[str, ...]:
+def second_source(start: Start, positions: tuple[float, ...], width: float, shape: Shape, row: int) -> tuple[str, ...]:
     """Say where two sources fit better than the one that was asked for; to be called where the fit is poor.
 
     Parameters
@@ -328,6 +338,8 @@ def second_source(start: Start, positions: tuple[float, ...], width: float, row:
         Rows of the sources, of the window.
     width : float
         Their FWHM, pixel.
+    shape : Shape
+        Their profile.
     row : int
         Frame row of the window's first.
 
@@ -339,6 +351,9 @@ def second_source(start: Start, positions: tuple[float, ...], width: float, row:
     if start.detection.curved or start.problem.nods or len(positions) > 1 or not start.from_data:
         return ()  # a slice of a trace that moves is broader than its profile; twins a little off look like sources
     bounds = start.problem.fwhm_bounds
+    own = replace(start.problem, shape=shape.at(start.cut.binned.column), index_shape=None, prior_centre=None)
+    if is_explained(start.cut, fit_slice(start.cut, positions, width, own).chi2):
+        return ()  # wings that the profile has are no source
     seen = another_source(start.cut, positions, width, (), bounds)
     if seen is None or seen[2] < _SECOND_EVIDENCE:
         return ()

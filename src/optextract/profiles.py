@@ -38,8 +38,8 @@ FloatArray = NDArray[np.float64]
 
 #: Below this index a Moffat's wings hold so much flux that no fit window contains them.
 MIN_MOFFAT_INDEX = 1.5
-#: Limits of a fitted Moffat index; close to the upper one, the automatic choice stays with the Gaussian. Below the lower
-#: one up to a percent of the flux lies beyond five FWHM, where wings and background are one and the same.
+#: Limits of a fitted Moffat index; close to the upper one, the automatic choice stays with the Gaussian. Below the
+#: lower one up to a percent of the flux lies beyond five FWHM, where wings and background are one and the same.
 MOFFAT_INDICES = (2.0, 12.0)
 
 _FWHM_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))

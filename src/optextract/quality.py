@@ -197,5 +197,5 @@ def _second_look(window: Window, start: Start, choice: Choice, layers: Layers) -
     if choice.noise > _POOR and choice.fit.geometry.given is None:
         at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
         positions = tuple(float(c) for c in layers.centre[:, at])
-        words += second_source(start, positions, float(layers.fwhm[0, at]), window.row)
+        words += second_source(start, positions, float(layers.fwhm[0, at]), choice.fit.shape, window.row)
     return words
