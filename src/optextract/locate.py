@@ -19,8 +19,6 @@ from .kernel import (
     choose_columns,
     coadd,
     cross_basis,
-    fit_slice,
-    is_explained,
     place_sources,
     width_at,
 )
@@ -30,14 +28,15 @@ from .recipe import FileRef, Recipe
 from .templates import Placed, place_template
 from .window import Window
 
-__all__ = ["Start", "given_trace", "locate", "second_source"]
+__all__ = ["SECOND_EVIDENCE", "Start", "given_trace", "locate"]
 
 FloatArray = NDArray[np.float64]
 
 _PRIOR_FWHM = 2.0
 _PRIOR_WIDTH = 0.3
 _SHAPE_SNR = 10.0
-_SECOND_EVIDENCE = 100.0
+#: Drop of chi2, over the scatter of what is left, that a further source must bring.
+SECOND_EVIDENCE = 100.0
 _MOST_SOURCES = 4
 _BEND = 0.5  # pixel: how far a rectified trace may depart from a row, 1 sigma of each coefficient
 _SPACING = 0.05  # 1 sigma of the factor between the nods' offsets and what the file tells of them
@@ -321,47 +320,10 @@ def _add_sources(
     """Further sources, as long as the evidence for them is strong."""
     while len(positions) < _MOST_SOURCES:
         seen = another_source(cut, positions, width, nods, bounds)
-        if seen is None or seen[2] < _SECOND_EVIDENCE:
+        if seen is None or seen[2] < SECOND_EVIDENCE:
             break
         positions, width = seen[:2]
     return positions, width
-
-
-def second_source(start: Start, positions: tuple[float, ...], width: float, shape: Shape, row: int) -> tuple[str, ...]:
-    """Say where two sources fit better than the one that was asked for; to be called where the fit is poor.
-
-    Parameters
-    ----------
-    start : Start
-        The slice, and what was fitted to it.
-    positions : tuple of float
-        Rows of the sources, of the window.
-    width : float
-        Their FWHM, pixel.
-    shape : Shape
-        Their profile.
-    row : int
-        Frame row of the window's first.
-
-    Returns
-    -------
-    tuple of str
-        One sentence, or none.
-    """
-    if start.detection.curved or start.problem.nods or len(positions) > 1 or not start.from_data:
-        return ()  # a slice of a trace that moves is broader than its profile; twins a little off look like sources
-    bounds = start.problem.fwhm_bounds
-    own = replace(start.problem, shape=shape.at(start.cut.binned.column), index_shape=None, prior_centre=None)
-    if is_explained(start.cut, fit_slice(start.cut, positions, width, own).chi2):
-        return ()  # wings that the profile has are no source
-    seen = another_source(start.cut, positions, width, (), bounds)
-    if seen is None or seen[2] < _SECOND_EVIDENCE:
-        return ()
-    rows = " and ".join(f"{place + row:.1f}" for place in sorted(seen[0]))
-    return (
-        f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[2]:.0f}): set "
-        "sources.number to 2 or auto.",
-    )
 
 
 def _planned(frame: Frame, window: Window, recipe: Recipe, path: FloatArray | None) -> float | None:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from .choose import Choice
 from .frame import Frame
 from .layers import Final, Layers, NoiseScale
-from .locate import Start, second_source
+from .locate import Start
 from .matched import inside_boxcar
 from .noise import Variance
 from .recipe import Recipe
 from .results import Boxcar, TraceFit
+from .second import second_source
 from .window import Window
 
 __all__ = ["figures", "nods_in_words", "noise_in_words"]
