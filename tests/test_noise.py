@@ -104,6 +104,29 @@ def test_slope_tells_a_data_derived_variance_from_a_true_one(rng, gain, share):
     assert (significance > 10 and slope > 1e-6) == bool(share)
 
 
+def test_noisy_pixels_do_not_pass_for_a_data_derived_variance(rng):
+    """A variance that differs from row to row for reasons of its own, faint light, noise on both sides of zero."""
+    for _ in range(10):
+        variance = np.broadcast_to(np.geomspace(1.0, 100.0, 40)[:, None], (40, 500))
+        model = np.full(variance.shape, 3.0)
+        flux = model + np.sqrt(variance) * rng.standard_normal(variance.shape)
+        _, significance = data_derived_slope(variance, flux, model, np.ones(variance.shape, dtype=bool))
+        assert abs(significance) < 5
+
+
+def test_a_pixel_gains_no_weight_by_what_its_model_misses():
+    """The revision takes the pixel's own noise out of its variance, and no more noise than there can be."""
+    from optextract.revise import revised_variance
+    from optextract.window import Window
+
+    data = np.full((4, 5), 100.0)
+    variance = np.full((4, 5), 100.0)
+    window = Window(data, 1 / variance, variance, 0, 0, (5, 4))
+    meant = np.array([[100.0, 90.0, 60.0, 0.0, 1000.0]] * 4)
+    found = revised_variance(window, meant, 1.0, False)
+    np.testing.assert_allclose(found[0], [100.0, 90.0, 60.0, 60.0, 140.0])
+
+
 def test_revised_variance_takes_the_bias_away():
     biased, revised = [], []
     for seed in range(10):

@@ -122,6 +122,24 @@ def test_input_is_left_alone(rng):
         np.testing.assert_array_equal(a, b)
 
 
+def test_spare_keeps_the_core_of_bright_columns_and_is_what_auto_comes_to():
+    """Where a pipeline has rejected before us, a bright column's misfit is its profile."""
+    scene = make_scene("bright", 1, shape=(25, 240))
+    flux = scene.frame.flux.copy()
+    row = round(float(np.median(scene.truth.centre)))
+    flux[row, 100] *= 1.5
+    flux[3, 150] += 1e4
+    done = scene.frame.replace(flux=flux, meta={**scene.frame.meta, "outliers_rejected": True})
+    by_mode = {mode: ox.extract(done, ox.Recipe(rejection={"mode": mode})) for mode in ("auto", "spare", True, False)}
+    assert by_mode["auto"].resolved.rejection.mode == "spare"
+    np.testing.assert_array_equal(by_mode["auto"].flux, by_mode["spare"].flux)
+    assert not by_mode["spare"].rejected[row, 100]
+    assert by_mode[True].rejected[row, 100]
+    assert by_mode["spare"].rejected[3, 150]
+    assert by_mode["spare"].flags[0, 100] & ox.Flag.RESTORED_PIXELS
+    assert not by_mode[False].rejected.any()
+
+
 # in whole extractions ------------------------------------------------------------------------------------------------
 
 

@@ -165,6 +165,19 @@ def test_negative_twins_are_fitted_with_their_own_depths(rng):
     assert told.chi2 < fit_geometry(binned, start(), problem()).chi2 - 1000
 
 
+def test_spacing_of_the_nods_is_fitted_where_it_may(rng):
+    """SMACS 6355 has its nods 3.7 % further apart than its pixel scale says."""
+    binned = draw(rng)
+    twin = Gaussian().integrate(N_CROSS, legval(X, (9.2, 0.3, 0.2)) + 6.0, np.exp(legval(X, (0.45, 0.1))))
+    binned = replace(binned, data=binned.data - 0.4 * 400 * twin)
+    fitted = fit_geometry(binned, start(), problem(nods=(5.7,), prior_spacing=0.05))
+    assert fitted.geometry.spacing * 5.7 == pytest.approx(6.0, abs=0.02)
+    assert fitted.geometry.moved((5.7, -11.4)) == pytest.approx((6.0, -12.0), abs=0.04)
+    held = fit_geometry(binned, start(), problem(nods=(5.7,)))
+    assert held.geometry.spacing == 1.0
+    assert fitted.chi2 < held.chi2 - 100
+
+
 def test_bins_without_data_are_passed_over(rng):
     binned = draw(rng)
     weight = binned.weight.copy()
