@@ -58,6 +58,7 @@ def test_every_spectrum_has_a_product_a_record_and_a_card(small_files, tmp_path)
         assert record["input_sha256"] == __import__("hashlib").sha256(Path(record["file"]).read_bytes()).hexdigest()
         assert record["recipe"] == ox.Recipe().digest()
         assert record["version"] == ox.__version__
+        assert record["versions"]["numpy"] == np.__version__
     # S/N rises from file to file, and the table knows
     assert np.all(np.diff(table["snr_median"][:6]) > 5)
 

@@ -260,6 +260,7 @@ def _products(frame: Frame, recipe: Recipe, target: Path, settings: Settings, jo
         "compared": [sentence for other in others if other is not None for sentence in other.words()],
         "notes": [str(text) for text in frame.meta.get("notes", ())],
         "warnings": [str(text) for text in result.quality.get("warnings", ())],
+        "versions": {str(name): str(text) for name, text in result.provenance.get("versions", {}).items()},
     }
 
 
