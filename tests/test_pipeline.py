@@ -157,6 +157,18 @@ def test_one_source_on_a_blend_is_told_of_in_words():
     )
 
 
+def test_a_width_at_its_limit_is_told_in_words():
+    frame = make_scene("mid", 1).frame
+    told = [
+        ox.extract(frame, ox.Recipe(profile={"fwhm": {"bounds": (0.5, most)}})).quality["warnings"] for most in (1.2, 5)
+    ]
+    sentence = (
+        "The FWHM, 1.2 pixels, ends at the upper limit of its range: what was fitted may be background; "
+        "profile.fwhm.bounds sets the range."
+    )
+    assert [sentence in words for words in told] == [True, False]
+
+
 # small and odd frames ------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ __all__ = ["figures", "nods_in_words", "noise_in_words"]
 
 FloatArray = NDArray[np.float64]
 
+_CLOSE = 1.01
 _POOR = 1.3  # reduced scatter of the trace fit above which its model is questioned
 
 
@@ -195,6 +196,13 @@ def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
 def _second_look(window: Window, start: Start, choice: Choice, layers: Layers) -> list[str]:
     """What the fit itself has to say."""
     words = [] if choice.fit.converged else ["The fit of trace and width did not converge."]
+    high = start.problem.fwhm_bounds[1]
+    width = float(np.median(layers.fwhm))
+    if start.problem.free_width and start.from_data and width > high / _CLOSE:
+        words.append(
+            f"The FWHM, {width:.1f} pixels, ends at the upper limit of its range: what was fitted may be background; "
+            "profile.fwhm.bounds sets the range."
+        )
     if choice.noise > _POOR and choice.fit.geometry.given is None:
         at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
         positions = tuple(float(c) for c in layers.centre[:, at])
