@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import QTable
 from joblib import Parallel, delayed
 from notebook_batch import extract as notebook_extract
@@ -64,9 +65,16 @@ def in_processes(function, *columns, **more) -> float:
 
 
 def truth_of(folder: Path, member: Member) -> list[np.ndarray]:
-    """True spectra in Jy."""
+    """True spectra in Jy, from the lowest row up."""
     table = QTable.read(folder / "truth" / f"{member.name}.ecsv")
-    return [table[f"flux_{k}"].to_value("Jy") for k in range(table.meta["n_source"])]
+    order = sorted(range(table.meta["n_source"]), key=lambda k: np.median(np.asarray(table[f"centre_{k}"])))
+    return [table[f"flux_{k}"].to_value("Jy") for k in order]
+
+
+def rows_of(product: Path, number: int) -> list[int]:
+    """Numbers of the spectra of a product, from the lowest row up: which is first says nothing of which is which."""
+    centres = [np.nanmedian(fits.getdata(product, ("OPTEXTRACT", k + 1))["CENTRE"]) for k in range(number)]
+    return [int(k) for k in np.argsort(centres)]
 
 
 def compare(folder: Path, out: Path, written: list[tuple[Path, Member]]) -> None:
@@ -77,14 +85,16 @@ def compare(folder: Path, out: Path, written: list[tuple[Path, Member]]) -> None
         if not product.is_file():
             continue
         truth = truth_of(folder, member)
-        for k in range(max(len(truth), 1)):
-            spectrum = read_x1d(product, k) if len(truth) > 1 else read_x1d(product)
+        order = rows_of(product, max(len(truth), 1))
+        for k, number in enumerate(order):
+            spectrum = read_x1d(product, number) if len(truth) > 1 else read_x1d(product)
             flux, error = spectrum.flux.to_value("Jy"), spectrum.uncertainty.to_value("Jy")
             true = truth[k] if truth else np.zeros_like(flux)
             good = np.isfinite(flux)
             pull = (flux - true)[good] / error[good]
             bias = float(np.sum(flux[good]) / np.sum(true[good]) - 1) if truth else float("nan")
             by_kind.setdefault(member.kind, []).append((pull, error[good], bias))
+    print("sources of a blend are matched by their rows")
     print(f"{'kind':<12}{'spectra':>8}{'flux bias %':>13}{'worst %':>9}{'mean pull':>11}{'pull rms':>10}")
     for kind, found in [*sorted(by_kind.items()), ("all", [one for many in by_kind.values() for one in many])]:
         biases = np.array([bias for _, _, bias in found])
@@ -131,7 +141,11 @@ def demo(folder: Path) -> int:
     failed = [record for record in records if record["status"] == "failed"]
     print(f"{len(records)} files, {len(records) - len(failed)} extracted, {len(failed)} failed (exit code {code})")
     for record in failed:
-        print(f"  {Path(record['file']).name}: {record['reason'].removeprefix(record['file']).strip()}")
+        print(f"  {Path(record['file']).name}: {record['reason'].removeprefix(record['file']).lstrip(': ')}")
+    looked = sorted((r for r in records if r["status"] == "done" and r["score"] >= 5), key=lambda r: -r["score"])
+    print(f"{len(looked)} worth a look, worst first")
+    for record in looked:
+        print(f"  {Path(record['file']).name}: {record['score']:.0f}, {'; '.join(record['flags'])}")
     print()
     compare(files, out, written)
     print()
