@@ -136,10 +136,11 @@ def choose_geometry(
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
     degrees = range(top + 1) if auto[0] and problem.free_centre else [top]
     width_degrees = range(top_width + 1) if auto[1] and problem.free_width else [top_width]
+    covariance = np.linalg.inv(largest.hessian + np.diag(1e-9 * np.diag(largest.hessian) + 1e-300))
     best = (np.inf, top, top_width)
     for degree in degrees:
         for width_degree in width_degrees:
-            lost = _cost_of_dropping(largest, problem, degree, width_degree)
+            lost = _cost_of_dropping(largest, covariance, problem, degree, width_degree)
             n_free = degree + 1 + (width_degree + 1) * largest.geometry.log_fwhm.shape[0]
             criterion = information_criterion(lost, n_free, n_data, noise)
             if rectified:
@@ -212,7 +213,7 @@ def _sane(fit: Fit, largest: Fit) -> bool:
     return bool(np.isfinite(fit.chi2)) and fit.chi2 <= 2.0 * largest.chi2 + 100.0
 
 
-def _cost_of_dropping(fit: Fit, problem: Problem, degree: int, width_degree: int) -> float:
+def _cost_of_dropping(fit: Fit, covariance: FloatArray, problem: Problem, degree: int, width_degree: int) -> float:
     """Rise of chi2 when the coefficients above the degrees are set to zero and the others follow."""
     geometry = fit.geometry
     n_width, n_each = geometry.log_fwhm.shape
@@ -224,14 +225,12 @@ def _cost_of_dropping(fit: Fit, problem: Problem, degree: int, width_degree: int
     if problem.free_width:
         names += [k > width_degree for _ in range(n_width) for k in range(n_each)]
         values += list(geometry.log_fwhm.ravel())
-    dropped = np.zeros(len(fit.hessian), dtype=bool)
+    dropped = np.zeros(len(covariance), dtype=bool)
     dropped[: len(names)] = names
     if not dropped.any():
         return 0.0
     theta = np.array(values)[dropped[: len(names)]]
-    curvature = fit.hessian + np.diag(1e-9 * np.diag(fit.hessian) + 1e-300)
-    covariance = np.linalg.inv(curvature)[np.ix_(dropped, dropped)]
-    return float(theta @ np.linalg.solve(covariance, theta))
+    return float(theta @ np.linalg.solve(covariance[np.ix_(dropped, dropped)], theta))
 
 
 def _promise(binned: Binned, choice: Choice) -> float:
