@@ -171,7 +171,8 @@ function drawKernel(canvas, card) {
   const k = card.kernel;
   const low = k.data.map((v, i) => v === null ? null : v - (k.error[i] || 0)), high = k.data.map((v, i) => v === null ? null : v + (k.error[i] || 0));
   const span = extent([...low, ...high, ...k.model]), room = (span[1] - span[0]) || 1;
-  const plot = axes(canvas, 240, extent(k.rows), [span[0] - 0.05 * room, span[1] + 0.22 * room],
+  const rows = extent(k.rows);
+  const plot = axes(canvas, 240, [rows[0] - 0.5, rows[1] + 0.5], [span[0] - 0.05 * room, span[1] + 0.22 * room],
     { xlabel: "cross-dispersion (pixel)", ylabel: unit("mean per column", k.unit), title: "kernel slice, columns " + k.columns[0] + " to " + k.columns[1] });
   plot.clip(() => {
     k.rows.forEach((row, i) => { if (low[i] !== null) plot.line([row, row], [low[i], high[i]], INK); });
