@@ -157,6 +157,15 @@ def test_one_source_on_a_blend_is_told_of_in_words():
     )
 
 
+def test_a_fit_that_ends_at_a_limit_has_converged():
+    """Gaussian data under a Moffat: the index goes to its upper limit, and all else to its optimum."""
+    frame = make_scene("bright", 2).frame
+    result = ox.extract(frame, ox.Recipe(profile={"kind": "moffat", "empirical": False}))
+    assert result.quality["warnings"] == ()
+    assert result.resolved.profile.index.value == 12.0
+    np.testing.assert_allclose(result.centre, ox.extract(frame).centre, atol=1e-3)
+
+
 def test_a_width_at_its_limit_is_told_in_words():
     frame = make_scene("mid", 1).frame
     told = [

@@ -279,14 +279,16 @@ def fit_geometry(
     if fitter.sizes[3]:
         limit[sum(fitter.sizes[:3])] = 0.03
     for _ in range(max_steps):
-        if not free.any():
+        # what stands at a limit and would cross it stays there, or its clipped step would spoil those of the others
+        moving = free & (fitter.bounded(vector + 1e-6 * np.sign(state.gradient)) != vector)
+        if not moving.any():
             converged = True
             break
-        curvature = state.hessian[np.ix_(free, free)]
+        curvature = state.hessian[np.ix_(moving, moving)]
         diagonal = np.diag(curvature)
         damped = curvature + np.diag(damping * diagonal + 1e-12 * diagonal.max() + 1e-300)
         step = np.zeros(len(vector))
-        step[free] = np.linalg.solve(damped, state.gradient[free])
+        step[moving] = np.linalg.solve(damped, state.gradient[moving])
         if damping <= 1e-3 and float(step @ state.gradient) < _NEGLIGIBLE * tolerance:
             # what is left to gain, twice the drop of chi2 / 2 that the curvature promises, is not worth a look
             converged = True
@@ -309,7 +311,7 @@ def fit_geometry(
             damping *= 10
             if damping > 1e7:
                 # no step helps: at the minimum to rounding, or stuck
-                converged = bool(step[free] @ state.gradient[free] < 1e-6 * max(state.chi2, 1.0))
+                converged = bool(step[moving] @ state.gradient[moving] < 1e-6 * max(state.chi2, 1.0))
                 break
     geometry, shape = fitter.unpack(vector)
     n_data = int((fitter.weight > 0).sum())
