@@ -34,7 +34,20 @@ class Binned:
 
 
 def edges_uniform(n_disp: int, n_bin: int) -> NDArray[np.intp]:
-    """Edges of `n_bin` bins of equal width."""
+    """Edges of bins of equal width.
+
+    Parameters
+    ----------
+    n_disp : int
+        Columns.
+    n_bin : int
+        Bins; no more than columns, and one at least.
+
+    Returns
+    -------
+    ndarray of int, shape (n_bin + 1,)
+        First column of each bin, and the end of the last.
+    """
     return np.unique(np.linspace(0, n_disp, max(1, min(n_bin, n_disp)) + 1).round().astype(np.intp))
 
 
@@ -49,6 +62,11 @@ def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np
         Squared S/N that a bin needs.
     n_most : int
         Most bins.
+
+    Returns
+    -------
+    ndarray of int, shape (n_bin + 1,)
+        First column of each bin, and the end of the last.
     """
     total = np.concatenate([[0.0], np.cumsum(signal)])
     count = int(np.clip(total[-1] / least, 1, min(n_most, len(signal))))
@@ -69,6 +87,11 @@ def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) 
         The trace.
     most : ndarray, shape (n_disp,)
         Most that it may move within a bin, pixel.
+
+    Returns
+    -------
+    ndarray of int
+        The same edges, and those between the parts.
     """
     path = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(centre)) / most[1:])])
     inner = [
@@ -100,6 +123,10 @@ def mean_bins(
         Bin edges.
     flux : ndarray, shape (n_disp,), optional
         Flux of each column, for the mean column of a bin: that of the light in it.
+
+    Returns
+    -------
+    Binned
     """
     good = weight > 0
     if len(edges) == len(data) + 1:  # every column its own bin
@@ -124,7 +151,20 @@ def mean_bins(
 
 
 def median_bins(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp]) -> Binned:
-    """Median of each bin's good pixels: for a start that no cosmic ray moves. Weights are those of a median (2/pi)."""
+    """Median of each bin's good pixels: for a start that no cosmic ray moves.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+        Pixel values and inverse variances (zero where bad).
+    edges : ndarray of int
+        Bin edges.
+
+    Returns
+    -------
+    Binned
+        Weights are those of a median: 2/pi of a mean's where more than two pixels took part.
+    """
     n_bin, n_cross = len(edges) - 1, data.shape[1]
     out, inverse = np.zeros((n_bin, n_cross)), np.zeros((n_bin, n_cross))
     good = weight > 0

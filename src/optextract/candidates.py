@@ -32,8 +32,10 @@ def compare_profiles(
     ----------
     cut : Slice
         The slice.
-    positions, fwhm : tuple of float, float
-        Where the fits start.
+    positions : tuple of float
+        Rows of the sources, where the fits start.
+    fwhm : float
+        Their common FWHM, pixel, where the fits start.
     problem : Problem
         Background, nods and bounds; its shape is replaced.
     chosen : Shape, optional
@@ -42,6 +44,7 @@ def compare_profiles(
     Returns
     -------
     tuple of Candidate
+        With chi2 and BIC on the good rows, ``chi2 + n_parameters ln n_rows`` (Schwarz 1978).
     """
     tries: list[tuple[str, Problem]] = [
         ("gaussian", replace(problem, shape=Gaussian(), index_shape=None)),
@@ -87,6 +90,7 @@ def slice_model(
     -------
     model, background : ndarray, shape (n_cross,)
     components : ndarray, shape (n_source, n_cross)
+        All in the unit of the pixels, per column.
     """
     solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
     parts = terms[0] * solution.coefficients[0][:, None]

@@ -319,7 +319,20 @@ def _slow_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool
 
 
 def rejection_mode(frame: Frame, settings: Rejection) -> str | bool:
-    """What the automatic rejection comes to for a frame: spare where the pipeline has rejected before us."""
+    """What the automatic rejection comes to for a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame, for whether its outliers are rejected already.
+    settings : recipe.Rejection
+        The recipe's section.
+
+    Returns
+    -------
+    str or bool
+        "spare" where the pipeline has rejected before us, else True; what the recipe says where that is not "auto".
+    """
     if settings.mode != "auto":
         return settings.mode
     return "spare" if frame.meta.get("outliers_rejected") is True else True

@@ -68,7 +68,19 @@ def _legendre(n: int, degree: int) -> FloatArray:
 
 
 def cross_basis(n_cross: int, degree: int) -> FloatArray:
-    """Legendre polynomials along cross-dispersion, shape (degree + 1, n_cross); none for degree -1."""
+    """Legendre polynomials along cross-dispersion.
+
+    Parameters
+    ----------
+    n_cross : int
+        Rows, spread over -1 to 1.
+    degree : int
+        Highest degree; -1 for none at all.
+
+    Returns
+    -------
+    ndarray, shape (degree + 1, n_cross)
+    """
     return _legendre(n_cross, degree) if degree >= 0 else np.zeros((0, n_cross))
 
 
@@ -291,7 +303,19 @@ def width_at(
 
 
 def is_explained(cut: Slice, chi2: float) -> bool:
-    """Whether a fit to the slice leaves so little that no further source is worth a search."""
+    """Whether a fit to the slice leaves so little that no further source is worth a search.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    chi2 : float
+        Chi2 of the fit to it.
+
+    Returns
+    -------
+    bool
+    """
     return bool(chi2 < 3.0 * (cut.binned.weight[0] > 0).sum() + _SECOND_MISFIT)
 
 
@@ -302,10 +326,34 @@ def another_source(
     nods: tuple[float, ...],
     fwhm_bounds: tuple[float, float],
 ) -> tuple[tuple[float, ...], float, float] | None:
-    """Positions and FWHM with one source more, and the evidence for it: the drop of chi2 over the slice's scatter.
+    """Positions and FWHM with one source more, and the evidence for it.
 
     The new source must lie one FWHM (and 1.2 pixels) or more from the others and hold a tenth of the brightest one's
-    flux. None where the slice has too few rows, or no such place.
+    flux.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    positions : tuple of float
+        Rows of the sources so far.
+    fwhm : float
+        Their FWHM, pixel.
+    nods : tuple of float
+        Offsets of negative twins, pixel.
+    fwhm_bounds : tuple of float
+        Limits of the FWHM, pixel.
+
+    Returns
+    -------
+    positions : tuple of float
+        Rows with the new source.
+    fwhm : float
+        The common FWHM, pixel.
+    evidence : float
+        Drop of chi2 over the reduced chi2 that is left, where that is above 1.
+
+    None in place of these where the slice has too few rows, is explained already, or has no such place.
     """
     good = np.flatnonzero(cut.binned.weight[0] > 0)
     number = len(positions)

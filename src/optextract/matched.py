@@ -38,21 +38,29 @@ def matched_boxcar(
 
     Parameters
     ----------
-    frame, recipe, window, layers, variance
-        What was extracted, how, and what the stages found.
+    frame : Frame
+        What was extracted.
+    recipe : Recipe
+        The settings: ``flux.boxcar_width``.
+    window : Window
+        The pixels that took part.
+    layers : Layers
+        Trace, width, background and outliers.
     nods : tuple of float
         Offsets of the negative nods, pixel.
     scale : float
         Factor from pixel values to the spectrum's unit.
     wavelength : Quantity, shape (n_source, n_disp)
         Along the traces.
+    variance : Variance
+        The chosen variance, for its parts.
     factor : float
         Factor on the variance.
 
     Returns
     -------
     Boxcar
-        Not corrected for the light outside.
+        In the frame's `flux_unit`, not corrected for the light outside; its errors hold the background's.
     """
     n_source = len(layers.centre)
     auto = recipe.flux.boxcar_width == "auto"
@@ -126,6 +134,7 @@ def inside_boxcar(layers: Layers, box: Boxcar, window: Window) -> FloatArray:
     Returns
     -------
     ndarray, shape (n_disp, n_source)
+        Fraction of unit area.
     """
     columns = slice(window.column, window.column + window.n_disp)
     taken = coverage(window.n_cross, box.lower[:, columns] - window.row, box.upper[:, columns] - window.row)

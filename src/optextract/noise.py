@@ -210,7 +210,18 @@ def data_derived_slope(
 
 
 def robust_rms(values: FloatArray) -> float:
-    """Standard deviation about zero from the median absolute value; NaN without values."""
+    """Estimate the standard deviation about zero from the median absolute value.
+
+    Parameters
+    ----------
+    values : ndarray
+        Values of any shape, without NaN.
+
+    Returns
+    -------
+    float
+        1.4826 times the median of the absolute values (exact for a normal distribution); NaN without values.
+    """
     return float(_MAD * np.median(np.abs(values))) if np.size(values) else float("nan")
 
 

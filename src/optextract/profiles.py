@@ -298,7 +298,20 @@ def _moffat_node(node: int) -> tuple[FloatArray, FloatArray]:
 
 @lru_cache(maxsize=32)
 def moffat_between(index: float) -> Tabulated:
-    """Moffat for fits that try many indices: interpolated between tables, for the exact one takes 15 times as long."""
+    """Moffat profile for fits that try many indices.
+
+    Interpolated by cubics in ``1 / index`` between tables of the exact one, which takes 15 times as long; good to 1e-7.
+
+    Parameters
+    ----------
+    index : float
+        The index, `MIN_MOFFAT_INDEX` or more.
+
+    Returns
+    -------
+    Tabulated
+        Unit area and unit FWHM.
+    """
     q = 1.0 / max(index, MIN_MOFFAT_INDEX) / _MOFFAT_STEP
     first = max(int(q) - 1, 1)
     t = q - first

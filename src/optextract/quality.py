@@ -156,7 +156,18 @@ def _ratio(flux: FloatArray, other: FloatArray, other_error: FloatArray) -> tupl
 
 
 def noise_in_words(pulls: dict[str, Any]) -> list[str]:
-    """Say what source-free pulls outside 0.8 to 1.25 mean for the errors."""
+    """Say what source-free pulls outside 0.8 to 1.25 mean for the errors.
+
+    Parameters
+    ----------
+    pulls : dict
+        As `noise.pulls` measures them.
+
+    Returns
+    -------
+    list of str
+        One sentence; none where the errors are honest.
+    """
     one, ten = pulls["profile"], pulls["bin10"]
     if not np.isfinite(one):
         one = pulls["pixel"]
@@ -174,7 +185,20 @@ def noise_in_words(pulls: dict[str, Any]) -> list[str]:
 
 
 def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
-    """Say what is known of the nod subtraction's own noise, and whether it was added."""
+    """Say what is known of the nod subtraction's own noise, and whether it was added.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame, for the number of nods and what its file says of their noise.
+    recipe : Recipe
+        The settings.
+
+    Returns
+    -------
+    list of str
+        One sentence; none where no nods were subtracted or the errors hold their noise.
+    """
     count = frame.meta.get("nod_count")
     if count is None or count < 2:
         return []

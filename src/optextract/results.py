@@ -46,7 +46,20 @@ class Flag(IntFlag):
 
 
 def freeze(array: Any, dtype: type | None = None) -> NDArray[Any]:
-    """Return a read-only view (or copy, where the type must change) of an array."""
+    """Make an array read-only.
+
+    Parameters
+    ----------
+    array : array_like
+        Values of any shape; left as they are.
+    dtype : type, optional
+        Type of the values.
+
+    Returns
+    -------
+    ndarray
+        A read-only view, or a copy where the type must change.
+    """
     frozen = np.asarray(array, dtype=dtype).view()
     frozen.flags.writeable = False
     return frozen

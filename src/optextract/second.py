@@ -30,7 +30,8 @@ def second_source(start: Start, positions: tuple[float, ...], width: float, shap
     Returns
     -------
     tuple of str
-        One sentence, or none.
+        One sentence; none where the trace moves, nods were subtracted, the shape is not from the data, or one source
+        is enough.
     """
     if start.detection.curved or start.problem.nods or len(positions) > 1 or not start.from_data:
         return ()  # a slice of a trace that moves is broader than its profile; twins a little off look like sources
