@@ -136,7 +136,8 @@ def choose_geometry(
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
     degrees = range(top + 1) if auto[0] and problem.free_centre else [top]
     width_degrees = range(top_width + 1) if auto[1] and problem.free_width else [top_width]
-    covariance = np.linalg.inv(largest.hessian + np.diag(1e-9 * np.diag(largest.hessian) + 1e-300))
+    hessian = largest.hessian + np.diag(1e-9 * np.diag(largest.hessian) + 1e-300)
+    covariance = np.asarray(np.linalg.inv(hessian), dtype=np.float64)
     best = (np.inf, top, top_width)
     for degree in degrees:
         for width_degree in width_degrees:
