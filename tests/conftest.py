@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +78,36 @@ def browser(browser_path: str) -> Iterator[Any]:
 def rng() -> np.random.Generator:
     """Random numbers that are the same in every run and every order of the tests."""
     return np.random.default_rng(20260722)
+
+
+Columns = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+@pytest.fixture
+def columns(rng: np.random.Generator) -> Columns:
+    """Columns of sources on a constant background with unit noise, and their weights: both (n, 25)."""
+    from optextract.profiles import Gaussian
+
+    def make(n=400, *, places=(11.7,), fluxes=(50.0,), fwhm=1.8, shape=None, background=3.0):
+        shape = Gaussian() if shape is None else shape
+        lights = [
+            flux * shape.integrate(25, np.array([place]), np.array([fwhm]))[0]
+            for place, flux in zip(places, fluxes, strict=True)
+        ]
+        data = sum(lights) + background + rng.standard_normal((n, 25))
+        return data, np.ones_like(data)
+
+    return make
+
+
+@pytest.fixture
+def problem() -> Callable[..., Any]:
+    """What is fitted to such columns: a Gaussian on a background of degree one, with changes."""
+    from optextract.geometry import Problem
+    from optextract.kernel import cross_basis
+    from optextract.profiles import Gaussian
+
+    def make(**changes):
+        return Problem(**{"shape": Gaussian(), "background": cross_basis(25, 1), "prior_taper": None, **changes})
+
+    return make

@@ -1,4 +1,4 @@
-"""The kernel slice: per column, honest errors, right columns; sources placed and profiles compared on it."""
+"""The kernel slice: per column, honest errors, right columns; sources placed on it, and one more looked for."""
 
 from __future__ import annotations
 
@@ -6,33 +6,18 @@ import numpy as np
 import pytest
 
 import optextract as ox
-from optextract.candidates import compare_profiles
 from optextract.finder import detect
-from optextract.geometry import Problem
-from optextract.kernel import choose_columns, coadd, cross_basis, fit_slice, place_sources
-from optextract.profiles import Gaussian, Moffat
+from optextract.kernel import another_source, choose_columns, coadd, cross_basis, fit_slice, place_sources, width_at
+from optextract.profiles import Gaussian
 from optextract.recipe import Kernel
 from optextract.simulate import make_scene
 
 N_CROSS = 25
 
 
-def columns(rng, n=400, *, places=(11.7,), fluxes=(50.0,), fwhm=1.8, shape=None, background=3.0):
-    shape = Gaussian() if shape is None else shape
-    light = sum(
-        f * shape.integrate(N_CROSS, np.array([c]), np.array([fwhm]))[0] for c, f in zip(places, fluxes, strict=True)
-    )
-    data = light + background + rng.standard_normal((n, N_CROSS))
-    return data, np.ones_like(data)
-
-
-def problem(**changes) -> Problem:
-    return Problem(**{"shape": Gaussian(), "background": cross_basis(N_CROSS, 1), "prior_taper": None, **changes})
-
-
 @pytest.mark.parametrize(("combine", "cost"), [("median", np.sqrt(np.pi / 2)), ("mean", 1.0)])
-def test_slice_is_per_column_with_the_error_of_its_estimator(rng, combine, cost):
-    slices = [coadd(*columns(rng, 200), (20, 179), combine) for _ in range(80)]
+def test_slice_is_per_column_with_the_error_of_its_estimator(columns, combine, cost):
+    slices = [coadd(*columns(200), (20, 179), combine) for _ in range(80)]
     values = np.array([cut.binned.data[0] for cut in slices])
     light = 50 * Gaussian().integrate(N_CROSS, np.array([11.7]), np.array([1.8]))[0] + 3
     np.testing.assert_allclose(values.mean(axis=0), light, atol=4 * cost / np.sqrt(160 * 80))
@@ -45,8 +30,8 @@ def test_slice_is_per_column_with_the_error_of_its_estimator(rng, combine, cost)
 
 
 @pytest.mark.parametrize("combine", ["median", "mean"])
-def test_slice_is_deaf_to_cosmic_rays_and_counts_the_columns_that_took_part(rng, combine):
-    data, weight = columns(rng, 200)
+def test_slice_is_deaf_to_cosmic_rays_and_counts_the_columns_that_took_part(rng, columns, combine):
+    data, weight = columns(200)
     data[rng.integers(0, 200, 40), rng.integers(0, N_CROSS, 40)] += 1e5
     weight[50:80] = 0.0
     cut = coadd(data, weight, (0, 199), combine)
@@ -55,12 +40,12 @@ def test_slice_is_deaf_to_cosmic_rays_and_counts_the_columns_that_took_part(rng,
     assert cut.n_columns == 170
 
 
-def test_columns_are_those_of_highest_signal_to_noise(rng):
-    data, weight = columns(rng, 640, fluxes=(0.0,))
+def test_columns_are_those_of_highest_signal_to_noise(columns):
+    data, weight = columns(640, fluxes=(0.0,))
     data[400:560] += 8 * Gaussian().integrate(N_CROSS, np.array([11.7]), np.array([1.8]))[0]
     found = choose_columns(detect(data, weight), 640, Kernel(), 0)
     assert 360 <= found[0] < found[1] < 600
-    low, high = choose_columns(detect(*columns(rng, 640)), 640, Kernel(), 0)
+    low, high = choose_columns(detect(*columns(640)), 640, Kernel(), 0)
     assert high - low + 1 == 640
 
 
@@ -74,37 +59,20 @@ def test_columns_of_the_recipe_are_those_of_the_frame():
 
 
 @pytest.mark.parametrize("places", [(11.7,), (9.1, 14.0), (10.2, 12.3), (7.0, 12.0, 16.4)])
-def test_sources_are_placed_where_they_are(rng, places):
-    data, weight = columns(rng, places=places, fluxes=(50.0, 35.0, 30.0)[: len(places)])
+def test_sources_are_placed_where_they_are(columns, places):
+    data, weight = columns(places=places, fluxes=(50.0, 35.0, 30.0)[: len(places)])
     cut = coadd(data, weight, (0, 399), "median")
     found, width = place_sources(cut, places[0], 2.0, len(places), (), (0.5, 8.0))
     np.testing.assert_allclose(sorted(found), places, atol=0.4)
     assert width == pytest.approx(1.8, rel=0.35)
 
 
-def test_slice_fit_recovers_place_and_width(rng):
-    cut = coadd(*columns(rng), (0, 399), "median")
+def test_slice_fit_recovers_place_and_width(columns, problem):
+    cut = coadd(*columns(), (0, 399), "median")
     fit = fit_slice(cut, (11.2,), 2.5, problem())
     error = np.sqrt(np.diag(np.linalg.inv(fit.hessian)))
     assert abs(fit.geometry.centre[0] - 11.7) < 5 * error[0]
     assert abs(fit.geometry.log_fwhm[0, 0] - np.log(1.8)) < 5 * error[1]
-
-
-@pytest.mark.parametrize(("shape", "best"), [(Gaussian(), "gaussian"), (Moffat(2.0), "moffat")])
-def test_profiles_are_ranked_by_their_evidence(rng, shape, best):
-    cut = coadd(*columns(rng, 2000, shape=shape, fluxes=(200.0,)), (0, 1999), "mean")
-    candidates = compare_profiles(cut, (11.7,), 1.8, problem())
-    assert candidates[0].kind == best
-    assert [c.bic for c in candidates] == sorted(c.bic for c in candidates)
-    assert {c.kind for c in candidates} == {"gaussian", "moffat", "voigt"}
-    gaussian = next(c for c in candidates if c.kind == "gaussian")
-    moffat = next(c for c in candidates if c.kind == "moffat")
-    assert moffat.n_parameters == gaussian.n_parameters + 1
-    if best == "moffat":
-        assert moffat.chi2 < gaussian.chi2 - 100
-    assert gaussian.curve.shape == (N_CROSS,)
-    if best == "gaussian":
-        np.testing.assert_allclose(gaussian.curve, cut.binned.data[0], atol=6 / np.sqrt(2000))
 
 
 @pytest.mark.parametrize("degree", [-1, 0, 1, 4])
@@ -116,19 +84,46 @@ def test_background_terms_are_legendre_polynomials(degree):
         np.testing.assert_allclose(basis[k], np.polynomial.legendre.legval(x, np.eye(5)[k]), atol=1e-12)
 
 
+@pytest.mark.parametrize(("places", "fluxes"), [((11.7,), (50.0,)), ((9.1, 14.0), (50.0, 35.0))])
+def test_width_is_that_of_given_positions(columns, places, fluxes):
+    cut = coadd(*columns(places=places, fluxes=fluxes), (0, 399), "median")
+    assert width_at(cut, places, 3.0, (), (0.5, 8.0)) == pytest.approx(1.8, rel=0.15)
+    assert width_at(cut, places, 3.0, (), (2.5, 8.0)) == pytest.approx(2.5, rel=0.01)
+
+
+def test_width_at_a_place_without_light_is_the_approximate_one(columns):
+    data, weight = columns(fluxes=(-50.0,))
+    assert width_at(coadd(data, weight, (0, 399), "median"), (11.7,), 2.2, (), (0.5, 8.0)) == 2.2
+
+
+@pytest.mark.parametrize("apart", [1.3, 2.5, 6.0])
+def test_one_source_more_is_found_with_its_evidence(columns, apart):
+    cut = coadd(*columns(2000, places=(10.2, 10.2 + apart * 1.8), fluxes=(50.0, 20.0)), (0, 1999), "mean")
+    places, width, evidence = another_source(cut, (10.2,), 2.0, (), (0.5, 8.0))
+    np.testing.assert_allclose(sorted(places), (10.2, 10.2 + apart * 1.8), atol=0.1)
+    assert width == pytest.approx(1.8, rel=0.05)
+    assert evidence > 500
+
+
+def test_no_source_more_where_one_explains_the_slice(columns):
+    cut = coadd(*columns(2000), (0, 1999), "mean")
+    assert another_source(cut, (11.7,), 1.8, (), (0.5, 8.0)) is None
+
+
+def test_a_second_source_too_close_or_too_faint_is_none(columns):
+    near = coadd(*columns(2000, places=(10.2, 11.0), fluxes=(50.0, 50.0)), (0, 1999), "mean")
+    assert another_source(near, (10.6,), 2.0, (), (0.5, 8.0)) is None
+    faint = coadd(*columns(20000, places=(10.2, 16.0), fluxes=(50.0, 2.0)), (0, 19999), "mean")
+    assert another_source(faint, (10.2,), 1.8, (), (0.5, 8.0)) is None
+
+
+def test_a_slice_of_few_rows_has_no_place_for_another_source(columns):
+    data, weight = columns(2000, places=(10.2, 13.0), fluxes=(50.0, 40.0))
+    weight[:, :8] = weight[:, 17:] = 0.0
+    assert another_source(coadd(data, weight, (0, 1999), "mean"), (10.2,), 1.8, (), (0.5, 8.0)) is None
+
+
 # in whole extractions ------------------------------------------------------------------------------------------------
-
-
-def test_slice_of_a_result_is_data_model_and_parts():
-    result = ox.extract(make_scene("blend", 1).frame, ox.Recipe(sources={"number": 2}), region={"cross": (2, 22)})
-    kernel = result.kernel
-    np.testing.assert_array_equal(kernel.rows, np.arange(2, 23))
-    assert kernel.components.shape == (2, 21)
-    np.testing.assert_allclose(kernel.model, kernel.background + kernel.components.sum(axis=0), atol=1e-9)
-    # columns of other widths and places are coadded: the model is that of the middle column
-    np.testing.assert_allclose(kernel.data, kernel.model, atol=0.02 * kernel.data.max())
-    for centre, component in zip(kernel.centres, kernel.components, strict=True):
-        assert abs(kernel.rows[component.argmax()] - centre) <= 1.0
 
 
 def test_slice_of_negatives_is_not_a_source():
@@ -138,11 +133,3 @@ def test_slice_of_negatives_is_not_a_source():
     assert np.nanmedian(result.centre[0]) == pytest.approx(np.median(one.truth.centre[0]), abs=0.2)
     assert result.kernel.data[np.abs(result.kernel.rows - 12) <= 1].max() > 0
     assert np.nanmin(result.kernel.data) < 0
-
-
-def test_candidates_are_made_when_first_asked_for():
-    result = ox.extract(make_scene("mid", 1, shape=(25, 200)).frame)
-    assert "candidates" not in vars(result.kernel)
-    first = result.kernel.candidates
-    assert first is result.kernel.candidates
-    assert len(first) == 3

@@ -13,7 +13,6 @@ from optextract.noise import choose_variance, data_derived_slope, nod_factor, pu
 from optextract.quality import noise_in_words
 from optextract.recipe import Noise
 from optextract.simulate import make_scene
-from optextract.simulate.score import score, summarise
 
 SHAPE = (7, 200)
 ONE = np.ones(SHAPE)
@@ -112,43 +111,6 @@ def test_noisy_pixels_do_not_pass_for_a_data_derived_variance(rng):
         flux = model + np.sqrt(variance) * rng.standard_normal(variance.shape)
         _, significance = data_derived_slope(variance, flux, model, np.ones(variance.shape, dtype=bool))
         assert abs(significance) < 5
-
-
-def test_a_pixel_gains_no_weight_by_what_its_model_misses():
-    """The revision takes the pixel's own noise out of its variance, and no more noise than there can be."""
-    from optextract.revise import revised_variance
-    from optextract.window import Window
-
-    data = np.full((4, 5), 100.0)
-    variance = np.full((4, 5), 100.0)
-    window = Window(data, 1 / variance, variance, 0, 0, (5, 4))
-    meant = np.array([[100.0, 90.0, 60.0, 0.0, 1000.0]] * 4)
-    found = revised_variance(window, meant, 1.0, False)
-    np.testing.assert_allclose(found[0], [100.0, 90.0, 60.0, 60.0, 140.0])
-
-
-def test_revised_variance_takes_the_bias_away():
-    biased, revised = [], []
-    for seed in range(10):
-        one = make_scene("poisson20", seed)
-        for scores, revise in ((biased, False), (revised, "auto")):
-            result = ox.extract(one.frame, ox.Recipe(noise={"revise": revise}))
-            scores.append(score(one, result.flux[0], result.uncertainty[0]))
-        assert result.quality["revised_slope"] == pytest.approx(1.0, abs=0.1)
-        assert result.resolved.noise.revise is True
-    assert summarise(biased).bias < -0.007
-    whole = summarise(revised)
-    assert abs(whole.bias) < max(0.005, 2 * whole.bias_error)
-
-
-@pytest.mark.parametrize("constant", [False, True])
-def test_true_variance_is_not_revised(constant):
-    frame = make_scene("mid", 1).frame
-    if constant:
-        frame = frame.replace(variance=np.full(frame.shape, 100.0), variance_parts=None)
-    result = ox.extract(frame)
-    assert result.quality["revised_slope"] == 0.0
-    assert result.resolved.noise.revise is False
 
 
 # the check -----------------------------------------------------------------------------------------------------------

@@ -191,18 +191,6 @@ def test_optimal_over_boxcar_tells_of_a_wrong_profile():
     assert abs(ratio - 1) > 10 * error
 
 
-def test_matched_boxcar_ends_half_way_to_what_is_near():
-    """Three FWHM where there is room; beside another source or a negative twin, half the distance to either side."""
-    alone = ox.extract(make_scene("mid", 1).frame)
-    width = alone.boxcar.upper - alone.boxcar.lower
-    np.testing.assert_allclose(width, 3.0 * alone.fwhm, rtol=1e-9)
-    blend = ox.extract(make_scene("blend", 1).frame, ox.Recipe(sources={"number": 2}))
-    gap = np.abs(blend.centre[1] - blend.centre[0])
-    np.testing.assert_allclose(blend.boxcar.upper - blend.boxcar.lower, np.minimum(3.0 * blend.fwhm, gap), rtol=1e-9)
-    nods = ox.extract(make_scene("nods", 1).frame, ox.Recipe(nods={"mode": "model", "offsets": (-2.5, 2.5)}))
-    assert (nods.boxcar.upper - nods.boxcar.lower).max() <= 2.5 + 1e-9
-
-
 # out -----------------------------------------------------------------------------------------------------------------
 
 

@@ -331,23 +331,6 @@ def test_variance_components_add_up_and_follow_the_light():
     assert 1.0 < beside["rnoise"] < 2.0
 
 
-def test_matched_boxcar_is_a_plain_sum_and_noisier():
-    scores, gains = [], []
-    for seed in range(10):
-        one = make_scene("mid", seed)
-        result = ox.extract(one.frame)
-        inside = np.clip(one.truth.profile[0].sum(axis=0), 0.5, 1)
-        scores.append(score(one, result.boxcar.flux[0] / inside, result.boxcar.uncertainty[0]))
-        gains.append(result.quality["gain"][0])
-        stated, error = result.quality["optimal_over_boxcar"][0]
-        assert abs(stated - 1) < 4 * error + 0.005
-    whole = summarise(scores)
-    assert whole.bias == pytest.approx(0.0, abs=0.01)
-    assert whole.pull_rms == pytest.approx(1.0, abs=0.04)
-    assert whole.scatter == pytest.approx(np.mean(gains), abs=0.05)
-    assert np.mean(gains) > 1.03
-
-
 # truth over many noises of one scene ----------------------------------------------------------------------------------
 
 

@@ -21,8 +21,9 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
     """Offsets of negative traces beside the first source that the file does not tell of.
 
     Nod subtraction leaves them at once and twice the nod, on either side: all of a pattern are fitted together, and a
-    single trace if no pattern fits. A trace counts if it lies two FWHM or more from the source and holds a twentieth of
-    its flux or more; the pattern counts if it is significant at 8 sigma and removes 40 % of the misfit.
+    single trace if no pattern fits. A trace counts if it lies three pixels and two FWHM or more from the source (as
+    narrow as 0.65 of the given one, which holes may have widened) and holds a twentieth of its flux or more; the
+    pattern counts if it is significant at 8 sigma and removes 40 % of the misfit.
 
     Parameters
     ----------
