@@ -25,6 +25,10 @@ _RESTORE_SNR = 20.0
 _HIT_COST = 12.0  # chi2 that blaming one more core pixel must save: each was chosen as the worst of its column
 _PROFILE_ERROR = 0.6  # of the peak: how far a wrong profile may be from a pixel
 _MANY = 0.1  # of the columns
+_LONGEST = 6  # pixels of a column that one hit takes
+_SURPRISE = 16.0  # highest cost of a flux far from its neighbours'
+_NO_LINE = 40.0  # cost of a flux that only a line without flanks could have
+_FLANK = 0.2  # of a line's peak in the next column, for a dispersion profile of a pixel or more
 _USUAL_CHANGE = 0.4  # 1 sigma of a line's shift (FWHM) and of its change of log FWHM against the continuum's profile
 _SHARPEST = -0.1  # least change of log FWHM that a profile error may ask for
 
@@ -119,47 +123,67 @@ def _reconsider(
     floor: float,
     noise: float,
 ) -> None:
-    """Look for a smaller explanation where two or more pixels of a core went (changes `pixels`, which is ours).
+    """Look for a smaller explanation where pixels of a core went (changes `pixels`, which is ours).
 
     A hit that covers two core pixels outweighs the innocent ones, and leaving out one pixel at a time then removes
-    those. All runs of up to four neighbouring pixels are tried; the fewest pixels that make the column consistent win.
+    those, or leaves a flux that only a line without flanks could have. All runs of a few neighbouring pixels are
+    tried; the fewest pixels that make the column consistent win.
     """
     light = np.abs(profiles[:, :n_source]).max(axis=1)
     reach = light > 0.003
-    columns = np.flatnonzero((pixels & reach).sum(axis=1) >= 2)
-    if len(columns) > _MANY * len(pixels):
-        # not hits but a profile that does not fit: no explanation by pixels is right
-        return
-    for column in columns:
-        rows = np.flatnonzero(reach[column])
-        low, high = max(rows[0] - 1, 0), min(rows[-1] + 2, data.shape[1])
-        runs = [(a, a + n) for n in range(1, 5) for a in range(low, high - n + 1)]
-        tries = np.repeat(pixels[column][None, :], len(runs) + 1, axis=0)
-        tries[1:, low:high] = False
-        for k, (a, b) in enumerate(runs):
-            tries[k + 1, a:b] = True
-        near = slice(max(column - 5, 0), column + 6)
-        usual = solve_columns(data[near], weight[near] * ~pixels[near], profiles[near]).coefficients[:, :n_source]
-        level = np.maximum(np.median(usual, axis=0), 0.0)
+    count = (pixels & reach).sum(axis=1)
+    if not count.any() or (count >= 2).sum() > _MANY * len(pixels):
+        return  # nothing is to be explained, or a profile that does not fit: no explanation by pixels is right
+    clean = solve_columns(data, weight * ~pixels, profiles)
+    flux, error = clean.coefficients[:, :n_source], np.sqrt(clean.covariance[:, 0, 0])
+    for column in np.flatnonzero(count):
+        level = np.maximum(np.median(flux[max(column - 5, 0) : column + 6], axis=0), 0.0)
+        most = _brightest(flux[:, 0], column, float(level[0]))
+        if count[column] < 2 and not flux[column, 0] > most + 3.0 * error[column]:
+            continue
         model_error = floor * (profiles[column, :n_source] * level[:, None]).sum(axis=0)
         with np.errstate(divide="ignore"):
             variance = noise**2 / weight[column] + model_error**2
+        rows = np.flatnonzero(reach[column])
+        tries = _runs(pixels[column], max(rows[0] - 1, 0), min(rows[-1] + 2, data.shape[1]))
         left = np.where(tries | (weight[column] == 0), 0.0, 1.0 / variance)
         many = np.broadcast_to(data[column], left.shape)
         terms = np.broadcast_to(profiles[column], (len(left), *profiles[column].shape))
         solution = solve_columns(many, left, terms)
         removed = (tries & (weight[column] > 0)).sum(axis=1)
         cost = solution.chi2 + 0.5 * threshold**2 * removed
-        cost += _surprise(solution.coefficients[:, 0], solution.covariance[:, 0, 0], float(level[0]))
+        cost += _surprise(solution.coefficients[:, 0], solution.covariance[:, 0, 0], float(level[0]), most)
         pixels[column] = tries[int(cost.argmin())] & (weight[column] > 0)
 
 
-def _surprise(flux: FloatArray, variance: FloatArray, level: float, most: float = 16.0) -> FloatArray:
-    """Cost of a flux far from its neighbours': it decides between explanations that fit equally well, and no more."""
-    spread = np.where(np.isfinite(variance), variance, 0.0) + (0.5 * level) ** 2
+def _runs(pixels: NDArray[np.bool_], low: int, high: int) -> NDArray[np.bool_]:
+    """Explanations of a column: the pixels as they are, and each run between two rows instead."""
+    runs = [(a, a + n) for n in range(1, _LONGEST + 1) for a in range(low, high - n + 1)]
+    tries = np.repeat(pixels[None, :], len(runs) + 1, axis=0)
+    tries[1:, low:high] = False
+    for k, (a, b) in enumerate(runs):
+        tries[k + 1, a:b] = True
+    return tries
+
+
+def _brightest(flux: FloatArray, column: int, level: float) -> float:
+    """Flux that a line in a column may have, given how little of it the next columns hold."""
+    beside = [flux[k] for k in (column - 1, column + 1) if 0 <= k < len(flux)]
+    return level + max(max(beside) - level, 0.0) / _FLANK if beside else np.inf
+
+
+def _surprise(flux: FloatArray, variance: FloatArray, level: float, most: float) -> FloatArray:
+    """Cost of a flux far from its neighbours': it decides between explanations that fit equally well, and no more.
+
+    Above `most` there is no line either, and the cost is that of an outlier more.
+    """
+    seen = np.isfinite(variance)
+    known = np.where(seen, variance, 0.0)
+    spread = known + (0.5 * level) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         cost = np.where(spread > 0, (flux - level) ** 2 / spread, 0.0)
-    return np.where(np.isfinite(variance), np.minimum(cost, most), 0.0)
+    alone = flux > most + 3.0 * np.sqrt(known)
+    return np.where(seen, np.minimum(cost, _SURPRISE) + np.where(alone, _NO_LINE, 0.0), 0.0)
 
 
 def _leave_one_out(
@@ -203,8 +227,9 @@ def _restore(
     if not len(suspects):
         return restored
     plain = solve_columns(data, weight, profiles)
+    flux, error = plain.coefficients[:, :n_source].max(axis=1), np.sqrt(plain.covariance[:, 0, 0])
     with np.errstate(divide="ignore", invalid="ignore"):
-        snr = plain.coefficients[:, :n_source].max(axis=1) / (np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, 0]))
+        snr = flux / error
     bright = suspects[snr[suspects] > _RESTORE_SNR]
     if len(bright) > _MANY * len(
         data
@@ -215,7 +240,7 @@ def _restore(
     for column in bright:
         near = np.arange(max(column - 1, 0), min(column + 2, len(data)))
         near = near[(snr[near] > 0.3 * _RESTORE_SNR) | (near == column)]
-        if len(near) < 2:  # a line has flanks: one bright column alone is a hit, whatever its shape
+        if len(near) < 2 or not _has_flanks(flux, error, column):
             continue
         as_hits = weight[near] * ~pixels[near]
         hits = solve_columns(data[near], as_hits, profiles[near])
@@ -228,6 +253,17 @@ def _restore(
         if cost_shape + 4.0 * len(change) < cost_hits and change[1:].sum() > _SHARPEST:
             restored[column] = True
     return restored
+
+
+def _has_flanks(flux: FloatArray, error: FloatArray, column: int) -> bool:
+    """Whether a column that stands out shares its light with the next one: a line does, a hit need not."""
+    far = np.concatenate([flux[max(column - 10, 0) : max(column - 2, 0)], flux[column + 3 : column + 11]])
+    level = float(np.median(far)) if len(far) else 0.0
+    excess = float(flux[column]) - level
+    if excess < 0.5 * max(level, 0.0) or excess < 5.0 * error[column]:
+        return True  # no line, but a profile that does not fit the continuum
+    beside = np.array([k for k in (column - 1, column + 1) if 0 <= k < len(flux)])
+    return bool((flux[beside] - level > _FLANK * excess - 2.0 * error[beside]).any())
 
 
 def _shape_cost(
