@@ -60,6 +60,23 @@ def certify_file(
 ) -> Certificate:
     """Validate one spectrum of a file; see `optextract.validate.validate`.
 
+    Parameters
+    ----------
+    path : path
+        A file that `optextract.read` takes.
+    recipe : Recipe, optional
+        The settings; absent: the defaults.
+    slit : str or int, optional
+        Which spectrum of a file of several.
+    levels : sequence of float, optional
+        S/N per column of the injected sources.
+    places : int, optional
+        Injections a level.
+
+    Returns
+    -------
+    Certificate
+
     Raises
     ------
     OptextractError
@@ -137,7 +154,19 @@ def _one(record: Record, levels: Sequence[float], places: int, trust: bool) -> C
 
 
 def certified_table(found: Sequence[Certified]) -> Table:
-    """One row a spectrum: pull rms and its error, flux bias at the highest S/N, completeness at the lowest, words."""
+    """Put the certificates of a folder into a table.
+
+    Parameters
+    ----------
+    found : sequence of Certified
+        As `certify_folder` gives them.
+
+    Returns
+    -------
+    Table
+        One row a spectrum: pull rms and its error, flux bias at the highest S/N, completeness at the lowest, words;
+        ``meta["words"]`` says it for all of them together.
+    """
     from astropy.table import Table
 
     rows: list[dict[str, Any]] = []

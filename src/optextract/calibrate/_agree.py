@@ -64,6 +64,11 @@ def compare(
     label : str, optional
         What the other spectrum is called.
 
+    Returns
+    -------
+    Compared
+        Ratio, pulls, correlation and sign.
+
     Raises
     ------
     OptextractError

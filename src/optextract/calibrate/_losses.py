@@ -114,7 +114,27 @@ def aperture_fraction(
 
 
 def profile_fraction(result: Extraction, lower: float, upper: float, source: int = 0) -> FloatArray:
-    """Fraction of an extraction's own fitted profile between two edges (pixel) in each column, shape (n_disp,)."""
+    """Fraction of an extraction's own fitted profile between two edges, in each column.
+
+    Parameters
+    ----------
+    result : Extraction
+        The extraction.
+    lower, upper : float
+        Edges, rows of the frame; fractions of a pixel count.
+    source : int, optional
+        Which source.
+
+    Returns
+    -------
+    ndarray, shape (n_disp,)
+        NaN where the source has no flux.
+
+    Raises
+    ------
+    OptextractError
+        If there is no such source.
+    """
     if not 0 <= source < result.n_source:
         raise bad_value("source", "profile_fraction", f"between 0 and {result.n_source - 1}", source)
     rows = np.arange(result.profile.shape[1])

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import OptextractError, bad_value
 
-__all__ = ["Band", "Photometry", "band_weights", "load_band", "read_catalogue"]
+__all__ = ["Band", "Photometry", "band_weights", "load_band", "make_band", "read_catalogue"]
 
 FloatArray = NDArray[np.float64]
 
@@ -69,6 +69,10 @@ def load_band(curve: str | Path, name: str | None = None) -> Band:
         identifier of a filter at the SVO service, such as ``JWST/NIRCam.F200W``, which is fetched by astroquery.
     name : str, optional
         What to call it; absent: the end of the file's or filter's name in capitals.
+
+    Returns
+    -------
+    Band
 
     Raises
     ------

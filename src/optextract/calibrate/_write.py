@@ -93,6 +93,11 @@ def add_to_product(
     overwrite : bool, optional
         Replace an existing `out`, or the columns of an earlier calibration.
 
+    Returns
+    -------
+    Path
+        The file that was written.
+
     Raises
     ------
     OptextractError

@@ -115,6 +115,10 @@ def read_all(path: str | Path, *, settings: Input | None = None) -> list[Frame]:
     settings : recipe.Input, optional
         Section ``input`` of the recipe.
 
+    Returns
+    -------
+    list of Frame
+
     Raises
     ------
     ReadError
@@ -137,6 +141,10 @@ def slits(path: str | Path, *, settings: Input | None = None) -> tuple[Slit, ...
         A FITS file.
     settings : recipe.Input, optional
         Section ``input`` of the recipe.
+
+    Returns
+    -------
+    tuple of Slit
 
     Raises
     ------

@@ -81,7 +81,22 @@ def certificate_figure(certificate: _Certificate) -> Figure:
 
 
 def save_certificate(certificate: _Certificate, path: str | Path, *, dpi: float = 110.0) -> Path:
-    """Write the figure of a certificate as PNG, whole or not at all; an existing file is replaced."""
+    """Write the figure of a certificate as PNG, whole or not at all; an existing file is replaced.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        What to draw.
+    path : path
+        Where to.
+    dpi : float, optional
+        Pixels an inch.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
     path = Path(path)
     part = path.with_name(f".part-{path.name}")
     certificate_figure(certificate).savefig(part, format="png", dpi=dpi)

@@ -149,6 +149,15 @@ def _weighted_median(values: FloatArray, truth: FloatArray, weight: FloatArray) 
 def summarise(scores: list[Score]) -> Score:
     """Put several scores of equal scenes together.
 
+    Parameters
+    ----------
+    scores : list of Score
+        Of scenes that differ in their noise only.
+
+    Returns
+    -------
+    Score
+
     Raises
     ------
     OptextractError

@@ -61,6 +61,10 @@ def place_template(profile: Profile, frame: Frame, window: Window, row: FloatArr
     row : ndarray, shape (n_frame_disp,)
         Frame row in each column where the wavelength is read.
 
+    Returns
+    -------
+    Placed
+
     Raises
     ------
     RecipeError

@@ -209,6 +209,11 @@ def make_stpsf_cube(
     overwrite : bool, optional
         Replace an existing file.
 
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     OptextractError

@@ -170,7 +170,19 @@ def _rms(pull: FloatArray) -> float:
 
 
 def combine(certificates: Iterable[Certificate], name: str = "") -> Certificate:
-    """Return one certificate of all injections of several."""
+    """Return one certificate of all injections of several.
+
+    Parameters
+    ----------
+    certificates : iterable of Certificate
+        Of several frames.
+    name : str, optional
+        What it is called.
+
+    Returns
+    -------
+    Certificate
+    """
     several = list(certificates)
     places = dict.fromkeys(one.place for one in several)
     return Certificate(tuple(one for c in several for one in c.injections), " and ".join(places), name)
