@@ -163,7 +163,7 @@ def test_a_fit_that_ends_at_a_limit_has_converged():
     result = ox.extract(frame, ox.Recipe(profile={"kind": "moffat", "empirical": False}))
     assert result.quality["warnings"] == ()
     assert result.resolved.profile.index.value == 12.0
-    np.testing.assert_allclose(result.centre, ox.extract(frame).centre, atol=1e-3)
+    np.testing.assert_allclose(result.centre, ox.extract(frame).centre, atol=5e-3)
 
 
 def test_a_width_at_its_limit_is_told_in_words():
