@@ -113,9 +113,10 @@ def blend() -> Any:
     kernel = both.kernel
     left.errorbar(kernel.rows, kernel.data, kernel.error, fmt="o", ms=3, color="black", label="slice")
     left.plot(kernel.rows, kernel.model, color="black", lw=1, label="fit")
-    for number, colour in ((0, BLUE), (1, RED)):
-        left.plot(kernel.rows, kernel.components[number], color=colour, lw=1.2, label=f"source {number + 1}")
-        binned = both.flux[number][:1290].reshape(-1, 15)
+    # as the truth has them: from below
+    for number, source, colour in zip((0, 1), np.argsort(kernel.centres), (BLUE, RED), strict=True):
+        left.plot(kernel.rows, kernel.components[source], color=colour, lw=1.2, label=f"source {number + 1}")
+        binned = both.flux[source][:1290].reshape(-1, 15)
         column = np.arange(1290).reshape(-1, 15).mean(axis=1)
         right.plot(column, np.nanmean(binned, axis=1), ".", color=colour, ms=4)
         right.plot(scene.truth.flux[number], color=colour, lw=1, label=f"truth of source {number + 1}")

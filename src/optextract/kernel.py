@@ -216,7 +216,7 @@ def place_sources(
     Returns
     -------
     positions : tuple of float
-        Rows, the brightest or planned source first.
+        Rows, in the order in which they were found: the first is near the detection, which may lie between two.
     fwhm : float
         FWHM of the best combination.
     """
