@@ -143,6 +143,15 @@ def test_two_sources_told_by_position_stay_in_that_order():
     np.testing.assert_allclose(np.median(other.centre, axis=1), np.median(truth.centre, axis=1), atol=0.1)
 
 
+@pytest.mark.parametrize("separation", [2.0, 4.0, 6.0])
+def test_of_two_sources_the_planned_one_is_first(separation):
+    scene = make_scene("blend", 2, separation=separation, planned_sigma=0.1)
+    for planned, place in ((scene.truth.centre[0], 0), (scene.truth.centre[1], 1)):
+        meta = {**scene.frame.meta, "planned_cross": float(np.median(planned))}
+        result = ox.extract(scene.frame.replace(meta=meta), ox.Recipe(sources={"number": 2}))
+        assert np.median(result.centre[0]) == pytest.approx(float(np.median(scene.truth.centre[place])), abs=0.1)
+
+
 def test_number_of_sources_by_the_evidence():
     auto = ox.Recipe(sources={"number": "auto"})
     assert all(ox.extract(make_scene("mid", seed).frame, auto).n_source == 1 for seed in range(5))

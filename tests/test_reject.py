@@ -75,6 +75,28 @@ def test_wide_profile_is_no_outlier_where_the_source_is_bright(rng):
     assert not (found.pixels & core).any()
 
 
+@pytest.mark.parametrize("rows", [slice(7, 9), slice(6, 10), slice(5, 11)])
+def test_hit_that_covers_the_core_evenly_is_seen_because_it_stands_alone(rng, rows):
+    """Nothing in its column looks wrong; but a line would be in the next columns too."""
+    data, weight, profiles, changes = columns(rng, flux=40.0, centre=7.5)
+    struck = np.arange(10, N_DISP - 10, 40)
+    for column in struck:
+        data[column, rows] += 80.0 * profiles[column, 0, rows] / profiles[column, 0, 7] + 20.0
+    found = run(data, weight, profiles, changes)
+    assert found.pixels[struck, 7].all()
+    assert found.pixels[struck, 8].all()
+    others = np.setdiff1d(np.arange(N_DISP), struck)
+    assert found.pixels[others].sum() <= 3
+
+
+def test_line_of_two_columns_is_no_hit(rng):
+    """Undersampled along dispersion too: a FWHM of 1.5 pixels, centred on a column."""
+    column = np.arange(N_DISP)
+    lines = np.exp(-4 * np.log(2) * ((column[:, None] - np.arange(20, N_DISP - 20, 40)) / 1.5) ** 2).sum(axis=1)
+    found = run(*columns(rng, flux=10.0 + 300.0 * lines))
+    assert found.pixels.sum() <= 3
+
+
 def test_line_wider_than_its_continuum_is_no_outlier(rng):
     flux = np.full(N_DISP, 20.0)
     flux[198:203] = [30.0, 110.0, 160.0, 110.0, 30.0]  # S/N 100 in the brightest column

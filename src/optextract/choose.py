@@ -88,6 +88,7 @@ def choose_geometry(
     rectified: bool,
     from_data: bool,
     noise: float = 1.0,
+    tolerance: float = 1e-3,
 ) -> Choice:
     """Fit the highest degrees allowed, then keep those that the evidence asks for.
 
@@ -110,6 +111,8 @@ def choose_geometry(
     noise : float, optional
         Empirical factor on the errors of many columns together, where it is known; the bins' own is used if it is
         larger.
+    tolerance : float, optional
+        Of the fits, see `fit_geometry`.
 
     Returns
     -------
@@ -119,18 +122,22 @@ def choose_geometry(
     # a first fit with what the start has keeps the largest one from wandering off
     low, low_width = min(len(start.centre) - 1, top), min(start.log_fwhm.shape[1] - 1, top_width)
     first = fit_geometry(
-        binned, _padded(start, low, low_width), problem, max_steps=6 if (low, low_width) != (top, top_width) else 25
+        binned,
+        _padded(start, low, low_width),
+        problem,
+        max_steps=6 if (low, low_width) != (top, top_width) else 25,
+        tolerance=tolerance,
     )
     binned = _trusted(binned, first, problem)
     if rectified and not _bright(first, max(noise, _noise(first))):
         # resampled traces are straight; only where every bin is bright may the data say otherwise
         top = min(top, 1) if recipe.trace.degree == "auto" else top
-    largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem)
+    largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem, tolerance=tolerance)
     if from_data and len(binned.column) >= 8:
         steadier = _consistent(binned, largest)
         if (steadier.weight < 0.5 * binned.weight).any():
             binned = steadier
-            largest = fit_geometry(binned, largest.geometry, problem)
+            largest = fit_geometry(binned, largest.geometry, problem, tolerance=tolerance)
     noise = max(noise, _noise(largest))
     n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
@@ -150,9 +157,9 @@ def choose_geometry(
                 best = (criterion, degree, width_degree)
     fit = largest
     if best[1:] != (top, top_width):
-        fit = fit_geometry(binned, _padded(largest.geometry, best[1], best[2]), problem)
+        fit = fit_geometry(binned, _padded(largest.geometry, best[1], best[2]), problem, tolerance=tolerance)
         if not _sane(fit, largest):
-            fit = fit_geometry(binned, _padded(first.geometry, best[1], best[2]), problem)
+            fit = fit_geometry(binned, _padded(first.geometry, best[1], best[2]), problem, tolerance=tolerance)
     choice = Choice(fit, problem, noise, problem.shape.name, binned.column)
     # beside negative twins of free depth, wings and background are one and the same: stay with the Gaussian
     if recipe.profile.kind == "auto" and from_data and problem.free_width and not problem.nods:

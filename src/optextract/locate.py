@@ -185,7 +185,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         positions, width = named, width_at(cut, named, fwhm0, nods, bounds) if detection.found else fwhm0
     elif detection.found or named:
         positions, width = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
-        positions = (*named[:1], *positions[1:]) if named else positions
+        positions = (*named[:1], *positions[1:]) if named else _planned_first(positions, planned)
     else:
         positions, width = tuple(first + 2.0 * k * _PRIOR_FWHM for k in range(number)), _PRIOR_FWHM
     if profile.fwhm.value is not None:
@@ -324,6 +324,14 @@ def _add_sources(
             break
         positions, width = seen[:2]
     return positions, width
+
+
+def _planned_first(positions: tuple[float, ...], planned: float | None) -> tuple[float, ...]:
+    """The same positions, the one nearest to the plan first."""
+    if planned is None:
+        return positions
+    nearest = min(positions, key=lambda place: abs(place - planned))
+    return (nearest, *(place for place in positions if place != nearest))
 
 
 def _planned(frame: Frame, window: Window, recipe: Recipe, path: FloatArray | None) -> float | None:

@@ -27,6 +27,7 @@ _PROFILE_ERROR = 0.6  # of the peak: how far a wrong profile may be from a pixel
 _MANY = 0.1  # of the columns
 _LONGEST = 6  # pixels of a column that one hit takes
 _SURPRISE = 16.0  # highest cost of a flux far from its neighbours'
+_ALONE = 8.0  # sigma above both neighbours, for a column in which nothing looks wrong
 _NO_LINE = 40.0  # cost of a flux that only a line without flanks could have
 _FLANK = 0.2  # of a line's peak in the next column, for a dispersion profile of a pixel or more
 _USUAL_CHANGE = 0.4  # 1 sigma of a line's shift (FWHM) and of its change of log FWHM against the continuum's profile
@@ -132,14 +133,14 @@ def _reconsider(
     light = np.abs(profiles[:, :n_source]).max(axis=1)
     reach = light > 0.003
     count = (pixels & reach).sum(axis=1)
-    if not count.any() or (count >= 2).sum() > _MANY * len(pixels):
-        return  # nothing is to be explained, or a profile that does not fit: no explanation by pixels is right
+    if (count >= 2).sum() > _MANY * len(pixels):
+        return  # not hits but a profile that does not fit: no explanation by pixels is right
     clean = solve_columns(data, weight * ~pixels, profiles)
     flux, error = clean.coefficients[:, :n_source], np.sqrt(clean.covariance[:, 0, 0])
-    for column in np.flatnonzero(count):
+    for column in map(int, np.flatnonzero((count > 0) | _stands_alone(flux[:, 0], noise * error))):
         level = np.maximum(np.median(flux[max(column - 5, 0) : column + 6], axis=0), 0.0)
-        most = _brightest(flux[:, 0], column, float(level[0]))
-        if count[column] < 2 and not flux[column, 0] > most + 3.0 * error[column]:
+        most = _brightest(flux[:, 0], error, column, float(level[0]))
+        if count[column] < 2 and not flux[column, 0] > most + 3.0 * noise * error[column]:
             continue
         model_error = floor * (profiles[column, :n_source] * level[:, None]).sum(axis=0)
         with np.errstate(divide="ignore"):
@@ -156,6 +157,18 @@ def _reconsider(
         pixels[column] = tries[int(cost.argmin())] & (weight[column] > 0)
 
 
+def _stands_alone(flux: FloatArray, error: FloatArray) -> NDArray[np.bool_]:
+    """Columns far brighter than both neighbours: a hit that covers the core evenly looks like the source itself."""
+    if len(flux) < 3:
+        return np.zeros(len(flux), dtype=bool)
+    # a neighbour without data does not say that there is no light
+    beside = np.pad(np.where(np.isfinite(error), flux, np.inf), 1, constant_values=-np.inf)
+    higher = np.maximum(beside[2:], beside[:-2])
+    spread = np.pad(np.where(np.isfinite(error), error, 0.0), 1)
+    known = np.sqrt(spread[1:-1] ** 2 + np.maximum(spread[2:], spread[:-2]) ** 2)
+    return np.isfinite(error) & (flux > higher + _ALONE * known)
+
+
 def _runs(pixels: NDArray[np.bool_], low: int, high: int) -> NDArray[np.bool_]:
     """Explanations of a column: the pixels as they are, and each run between two rows instead."""
     runs = [(a, a + n) for n in range(1, _LONGEST + 1) for a in range(low, high - n + 1)]
@@ -166,10 +179,12 @@ def _runs(pixels: NDArray[np.bool_], low: int, high: int) -> NDArray[np.bool_]:
     return tries
 
 
-def _brightest(flux: FloatArray, column: int, level: float) -> float:
-    """Flux that a line in a column may have, given how little of it the next columns hold."""
-    beside = [flux[k] for k in (column - 1, column + 1) if 0 <= k < len(flux)]
-    return level + max(max(beside) - level, 0.0) / _FLANK if beside else np.inf
+def _brightest(flux: FloatArray, error: FloatArray, column: int, level: float) -> float:
+    """Flux that a line in a column may have, given how little of it the next columns hold; any if one has no data."""
+    beside = [k for k in (column - 1, column + 1) if 0 <= k < len(flux)]
+    if not beside or not np.isfinite(error[beside]).all():
+        return float(np.inf)
+    return level + max(float(flux[beside].max()) - level, 0.0) / _FLANK
 
 
 def _surprise(flux: FloatArray, variance: FloatArray, level: float, most: float) -> FloatArray:
@@ -263,6 +278,8 @@ def _has_flanks(flux: FloatArray, error: FloatArray, column: int) -> bool:
     if excess < 0.5 * max(level, 0.0) or excess < 5.0 * error[column]:
         return True  # no line, but a profile that does not fit the continuum
     beside = np.array([k for k in (column - 1, column + 1) if 0 <= k < len(flux)])
+    if not np.isfinite(error[beside]).all():
+        return True
     return bool((flux[beside] - level > _FLANK * excess - 2.0 * error[beside]).any())
 
 

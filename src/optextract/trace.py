@@ -57,6 +57,7 @@ class _Fitter:
         indexed = problem.index_shape is not None
         self.sizes = (len(start.centre), start.log_fwhm.size, len(start.offsets), int(spaced), int(indexed))
         self.places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(self.n_source)]
+        self.positive: NDArray[np.bool_] | None = None
         self.source_of = np.array([source for source, _ in self.places])
         self._lay_out()
 
@@ -154,10 +155,12 @@ class _Fitter:
         weighted = terms * self.weight[:, None, :]
         inverse, _ = invert_normal(weighted @ terms.transpose(0, 2, 1))
         linear = (inverse @ (weighted @ self.data[:, :, None]))[:, :, 0]
-        twins = linear[:, self.n_source : n_profile] > 0
-        if twins.any():
-            # a negative twin cannot be positive: what is bright there is something else, and must not shape the source
-            terms[:, self.n_source : n_profile][twins] = 0.0
+        if self.positive is None:
+            # a negative twin cannot be positive: what is bright there is something else, and must not shape the source;
+            # decided once a fit, because chi2 jumps with it
+            self.positive = linear[:, self.n_source : n_profile] > 0
+        if self.positive.any():
+            terms[:, self.n_source : n_profile][self.positive] = 0.0
             weighted = terms * self.weight[:, None, :]
             inverse, _ = invert_normal(weighted @ terms.transpose(0, 2, 1))
             linear = (inverse @ (weighted @ self.data[:, :, None]))[:, :, 0]
@@ -261,7 +264,8 @@ def fit_geometry(
     max_steps : int, optional
         Most Levenberg-Marquardt steps.
     tolerance : float, optional
-        Change of chi2 that ends the fit: 0.001 moves no parameter by more than 0.03 of its error.
+        Change of chi2 that ends the fit, where chi2 is what noise alone makes it; larger in proportion where it is
+        more. 0.001 moves no parameter by more than 0.03 of its error.
 
     Returns
     -------
@@ -273,6 +277,7 @@ def fit_geometry(
     free = fitter.free()
     state = fitter.state(vector)
     damping, converged = 1e-3, False
+    freedom = max(int((fitter.weight > 0).sum()) - len(vector), 1)
     n_centre, n_width = fitter.sizes[0], fitter.sizes[1]
     limit = np.full(len(vector), 1.0)
     limit[n_centre : n_centre + n_width] = 0.4
@@ -287,9 +292,10 @@ def fit_geometry(
         curvature = state.hessian[np.ix_(moving, moving)]
         diagonal = np.diag(curvature)
         damped = curvature + np.diag(damping * diagonal + 1e-12 * diagonal.max() + 1e-300)
+        enough = tolerance * max(1.0, state.chi2 / freedom)
         step = np.zeros(len(vector))
         step[moving] = np.linalg.solve(damped, state.gradient[moving])
-        if damping <= 1e-3 and float(step @ state.gradient) < _NEGLIGIBLE * tolerance:
+        if damping <= 1e-3 and float(step @ state.gradient) < _NEGLIGIBLE * enough:
             # what is left to gain, twice the drop of chi2 / 2 that the curvature promises, is not worth a look
             converged = True
             break
@@ -301,11 +307,11 @@ def fit_geometry(
         gained = state.chi2 - tried.chi2
         if gained >= 0:
             vector, state, damping = trial, tried, max(damping / 10, 1e-9)
-            if gained < tolerance:
+            if gained < enough:
                 converged = True
                 break
         else:
-            if -gained < tolerance:
+            if -gained < enough:
                 converged = True
                 break
             damping *= 10

@@ -21,6 +21,7 @@ from .window import Window
 __all__ = ["first_choice", "refine"]
 
 _BIN_SNR = 5.0
+_ROUGH = 0.1  # tolerance of the first fit: the second one starts from it
 _LINE_SNR = 4.0  # of a bin that shows an emission line
 _MOST_BINS = 80
 _LEAST_SEEN = 0.3  # of each profile on good pixels, for its column and its light to count
@@ -59,6 +60,7 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
         recipe,
         rectified=frame.meta.get("rectified") is True,
         from_data=start.from_data,
+        tolerance=_ROUGH,
     )
 
 
