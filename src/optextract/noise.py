@@ -1,4 +1,4 @@
-"""The variance: where it comes from, its revision from the model, and what source-free pixels say of it."""
+"""The variance: where it comes from, whether it follows its own pixels, and what source-free ones say of it."""
 
 from __future__ import annotations
 
