@@ -91,6 +91,35 @@ def test_width_is_that_of_given_positions(columns, places, fluxes):
     assert width_at(cut, places, 3.0, (), (2.5, 8.0)) == pytest.approx(2.5, rel=0.01)
 
 
+def test_sources_are_placed_inside_the_good_rows(columns):
+    data, weight = columns(places=(15.0,))
+    weight[:, :12] = 0.0
+    (row,), _ = place_sources(coadd(data, weight, (0, 399), "median"), 4.0, 2.0, 1, (), (0.5, 8.0))
+    assert 12.0 < row < 24.0
+
+
+def test_two_good_rows_do_not_tell_where_a_source_is(columns):
+    data, weight = columns()
+    weight[:, :11] = weight[:, 13:] = 0.0
+    assert place_sources(coadd(data, weight, (0, 399), "median"), 11.6, 1.9, 2, (), (0.5, 8.0)) == ((11.6, 11.6), 1.9)
+
+
+def test_sources_for_which_there_is_no_room_stand_beside_the_first(columns):
+    """They are to be judged by the fit, which says how little is known of them."""
+    data, weight = columns()
+    weight[:, :10] = weight[:, 14:] = 0.0
+    rows, width = place_sources(coadd(data, weight, (0, 399), "median"), 11.7, 6.0, 4, (), (5.0, 8.0))
+    np.testing.assert_allclose(np.diff(rows), width)
+    assert 5.0 <= width <= 8.0
+
+
+def test_a_place_without_light_stays_where_it_was_asked_for(columns):
+    cut = coadd(*columns(fluxes=(-500.0,), fwhm=9.0), (0, 399), "median")
+    (row,), width = place_sources(cut, 11.7, 2.0, 1, (), (0.5, 8.0))
+    assert abs(row - 11.7) <= 2.0
+    assert width == 2.0
+
+
 def test_width_at_a_place_without_light_is_the_approximate_one(columns):
     data, weight = columns(fluxes=(-50.0,))
     assert width_at(coadd(data, weight, (0, 399), "median"), (11.7,), 2.2, (), (0.5, 8.0)) == 2.2

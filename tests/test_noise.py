@@ -103,6 +103,31 @@ def test_slope_tells_a_data_derived_variance_from_a_true_one(rng, gain, share):
     assert (significance > 10 and slope > 1e-6) == bool(share)
 
 
+def test_slope_does_not_depend_on_the_unit(rng):
+    """MJy/sr or electrons: a change of unit by k changes variances by k^2 and their slope by k."""
+    model = np.linspace(20, 400, 3_000)
+    counts = rng.poisson(model).astype(float)
+    variance = counts + 9.0 + rng.standard_normal(len(model))
+    slope, significance = data_derived_slope(variance, counts, model, np.ones(len(model), bool))
+    assert 100 < significance < np.inf
+    for k in (1e-9, 1e-4, 1e6):
+        found = data_derived_slope(variance * k**2, counts * k, model * k, np.ones(len(model), bool))
+        np.testing.assert_allclose(found, (slope * k, significance), rtol=1e-6)
+
+
+def test_thirty_pixels_are_enough_to_see_a_slope(rng):
+    model = np.full(31, 100.0) + np.arange(31)
+    residual = np.where(np.arange(31) % 2 == 0, 1.0, -1.0) * (5.0 + np.arange(31) % 7)
+    variance = model + residual + 0.01 * rng.standard_normal(31)
+    for n, enough in ((29, False), (30, True), (31, True)):
+        found = data_derived_slope(variance[:n], (model + residual)[:n], model[:n], np.ones(n, bool))
+        if enough:
+            assert found[0] == pytest.approx(1.0, abs=0.01)
+            assert found[1] > 100
+        else:
+            assert found == (0.0, 0.0)
+
+
 def test_noisy_pixels_do_not_pass_for_a_data_derived_variance(rng):
     """A variance that differs from row to row for reasons of its own, faint light, noise on both sides of zero."""
     for _ in range(10):

@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from optextract.errors import RecipeError
-from optextract.profiles import Gaussian, Moffat, Shape, Voigt, from_model, make_shape, moffat_between
+from optextract.profiles import Gaussian, Moffat, Shape, Tabulated, Voigt, from_model, make_shape, moffat_between
 
 ROWS = 15
 few = settings(max_examples=50)
@@ -158,6 +158,28 @@ def test_wings_grow_as_the_moffat_index_falls():
     assert beyond[0] == pytest.approx(1 - 3 / np.sqrt(9 + core), rel=1e-9)
 
 
+@pytest.mark.parametrize("index", [1.5, 1.8])
+@pytest.mark.parametrize("make", [moffat_between, lambda index: Moffat(index).fast()], ids=["between", "table"])
+def test_wings_of_a_table_go_on_beyond_it(index, make):
+    """A table ends at 40 FWHM: further out it follows the power law of the profile itself, on either side."""
+    u = np.array([-400.0, -60.0, -40.0, 40.0, 60.0, 400.0])
+    exact, shape = Moffat(index), make(index)
+    np.testing.assert_allclose(shape.cdf(u[:3]), exact.cdf(u[:3]), rtol=2e-3)
+    np.testing.assert_allclose(1 - shape.cdf(u[3:]), exact.cdf(-u[3:]), rtol=2e-3, atol=1e-15)
+    np.testing.assert_allclose(shape.pdf(u), exact.pdf(u), rtol=2e-3)
+
+
+def test_a_table_holds_its_nodes_to_the_last_cell():
+    u = np.array([-1.0, 0.0, 1.0, 2.0])
+    shape = Tabulated("steps", u, np.array([0.0, 0.2, 0.9, 1.0]), np.array([0.1, 0.5, 0.3, 0.0]))
+    np.testing.assert_allclose(shape.cdf(u), [0.0, 0.2, 0.9, 1.0], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(shape.pdf(u), [0.1, 0.5, 0.3, 0.0], rtol=0, atol=1e-15)
+    # cubic between two nodes of known slopes: (y0 + y1) / 2 + (s0 - s1) / 8
+    np.testing.assert_allclose(shape.cdf(np.array([1.5])), 0.95 + 0.3 / 8, rtol=1e-14)
+    np.testing.assert_array_equal(shape.pdf(np.array([-1.1, 2.1])), 0.0)
+    np.testing.assert_array_equal(shape.cdf(np.array([-5.0, 5.0])), [0.0, 1.0])
+
+
 # a model of the user's own ------------------------------------------------------------------------------------------
 
 
@@ -187,6 +209,12 @@ def test_lopsided_model_is_centred_where_its_flux_is_halved():
     width = np.ptp(above[shape.pdf(above) >= 0.5 * shape.pdf(above).max()])
     assert width == pytest.approx(1.0, abs=2e-3)
     assert shape.integrate(80, np.array([40.0]), np.array([2.0])).sum() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_lopsided_model_leans_to_the_side_that_it_was_given():
+    shape = from_model(models.Gaussian1D(1, 0, 1) + models.Gaussian1D(0.4, 2.5, 1.5))
+    assert shape.pdf(np.array([1.5]))[0] > 3 * shape.pdf(np.array([-1.5]))[0]
+    assert 1 - shape.cdf(np.array([1.5]))[0] > 3 * shape.cdf(np.array([-1.5]))[0]
 
 
 @pytest.mark.parametrize(
