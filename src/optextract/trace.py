@@ -340,7 +340,21 @@ def fit_geometry(
 def information_criterion(chi2: float, n_parameters: int, n_data: float, noise: float = 1.0) -> float:
     """Bayesian information criterion, ``chi2 / noise^2 + n_parameters ln n_data`` (Schwarz 1978).
 
-    `noise` is the empirical factor on the errors and `n_data` the effective number of independent data: drizzled
-    pixels are correlated, and the plain criterion then asks for too many parameters.
+    Parameters
+    ----------
+    chi2 : float
+        Misfit by the stated errors.
+    n_parameters : int
+        Free parameters.
+    n_data : float
+        Effective number of independent data, 2 or more: drizzled pixels are correlated, and the plain criterion then
+        asks for too many parameters.
+    noise : float, optional
+        Empirical factor on the errors.
+
+    Returns
+    -------
+    float
+        The model with the smaller one is preferred.
     """
     return chi2 / noise**2 + n_parameters * np.log(max(n_data, 2.0))
