@@ -62,6 +62,12 @@ def test_weights_are_inverse_variances_on_another_pixel_scale():
     assert np.isnan(result.flux[0, ::7]).all()
 
 
+@pytest.mark.parametrize("weight", [1e-6, 0.5, 1.0, 1e6])
+def test_weights_of_any_size_are_weights(weight):
+    found = choose_variance(Frame(ONE, meta={"weight": weight * ONE}), Noise(variance="weight"))
+    np.testing.assert_allclose(found.total, 1 / weight, rtol=1e-14)
+
+
 @pytest.mark.parametrize("kind", ["variance", "parts", "gain", "weight"])
 def test_what_the_frame_lacks_cannot_be_chosen(kind):
     message = rf"'noise.variance' parameter of Recipe must be one that the frame has \(.*\). Got '{kind}' instead"
@@ -169,6 +175,15 @@ def test_pulls_of_white_noise_are_its_factor_in_every_bin(rng, factor):
     found = pulls(*blank(rng, factor=factor))
     for name in ("pixel", "profile", "bin5", "bin10", "bin20"):
         assert found[name] == pytest.approx(factor, rel=0.2 if name == "bin20" else 0.1), name
+
+
+def test_rows_and_columns_without_a_good_pixel_have_no_say_in_the_pulls(rng):
+    residual, weight, profile, clear = blank(rng)
+    residual[:, :10], weight[:, :10] = 1e9, 0.0
+    residual[::5], weight[::5] = 1e9, 0.0
+    found = pulls(residual, weight, profile, clear)
+    for name in ("pixel", "profile", "bin10"):
+        assert found[name] == pytest.approx(1.0, abs=0.1)
 
 
 def test_pulls_of_correlated_noise_grow_with_the_bin(rng):
