@@ -131,6 +131,22 @@ def test_two_pixels_hold_what_their_sum_holds(case, centre, fwhm):
     np.testing.assert_allclose(fine.reshape(50, 2).sum(axis=1), coarse, atol=1e-9)
 
 
+@cases
+def test_columns_are_independent_however_far_the_trace_runs(case):
+    """A profile is computed on the rows that it reaches; they must be those of all columns."""
+    shape = CASES[case][0]
+    centre, fwhm = np.array([3.2, 30.7, 61.1, 17.0]), np.array([1.1, 4.0, 1.7, 2.5])
+    together = [shape.integrate(64, centre, fwhm), *shape.derivatives(64, centre, fwhm)]
+    for k in range(len(centre)):
+        column = slice(k, k + 1)
+        alone = [
+            shape.integrate(64, centre[column], fwhm[column]),
+            *shape.derivatives(64, centre[column], fwhm[column]),
+        ]
+        for one, all_of_them in zip(alone, together, strict=True):
+            np.testing.assert_allclose(all_of_them[k], one[0], rtol=0, atol=1e-12)
+
+
 def test_point_sampling_is_far_off_at_nirspec_widths():
     """Why pixels are integrated over: a Gaussian of FWHM 1.1 px sampled at pixel centres is 13 % high at its peak."""
     profile = Gaussian().integrate(9, np.array([4.0]), np.array([1.1]))[0]
