@@ -28,7 +28,7 @@ from .results import Extraction, Flag, KernelSlice, TraceFit, freeze
 from .solve import condition, normal_equations, propagate
 from .window import Window
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "make_flags", "window_factor"]
 
 FloatArray = NDArray[np.float64]
 

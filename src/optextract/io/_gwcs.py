@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from ._fits import FitsFile, card
 
-__all__ = ["PixelCoordinates", "evaluate", "load_wcs", "reduced", "row_where"]
+__all__ = [
+    "PixelCoordinates",
+    "evaluate",
+    "header_wavelength_unit",
+    "load_wcs",
+    "pixel_scale",
+    "reduced",
+    "row_where",
+    "sky_rows",
+]
 
 FloatArray = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from .general import MappedImages, NamedImages, PrimaryImage
 from .jwst import Jwst
 from .msaexp import Msaexp
 
-__all__ = ["FORMATS", "identify", "read", "read_all", "slits"]
+__all__ = ["FORMATS", "identify", "read", "read_all", "settings_of", "slits"]
 
 #: From the most particular to the most general.
 FORMATS: tuple[Format, ...] = (Jwst(), Msaexp(), TableSlit(), NamedImages(), PrimaryImage())

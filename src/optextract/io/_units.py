@@ -12,7 +12,7 @@ from ..errors import ReadError, bad_value
 from ..recipe import Input
 from ._fits import card
 
-__all__ = ["PixelUnit", "is_flux", "jwst_unit", "parse_unit", "pixel_area"]
+__all__ = ["PixelUnit", "is_flux", "jwst_unit", "parse_unit", "pixel_area", "wanted_unit"]
 
 
 class PixelUnit(NamedTuple):
