@@ -67,6 +67,15 @@ def test_a_cluster_gives_the_same_spectra(small_files, cluster, single, tmp_path
     assert fluxes(tmp_path / "out") == single
 
 
+def test_names_are_those_of_the_folder_in_which_the_batch_is_run(small_files, cluster, tmp_path, monkeypatch):
+    """The workers were started in another one."""
+    (tmp_path / "a_s2d.fits").symlink_to(small_files / "g0_s2d.fits")
+    monkeypatch.chdir(tmp_path)
+    found = run_batch("a_s2d.fits", out="out", dask=cluster.scheduler_address)
+    assert list(found["status"]) == ["done"]
+    assert (tmp_path / "out" / "a_s2d_optx1d.fits").is_file()
+
+
 def test_a_worker_killed_in_the_middle_costs_nothing(small_files, cluster, single, tmp_path):
     for k in range(6):
         for copy in range(4):

@@ -253,3 +253,16 @@ def test_resume_without_inputs_takes_those_of_the_earlier_run(inputs, tmp_path):
         run_batch((), out=tmp_path / "out2")
     with pytest.raises(OptextractError, match=r"must be the output folder of a run"):
         run_batch((), out=tmp_path / "out3", resume=True)
+
+
+def test_processes_that_are_kept_follow_to_another_folder(small_files, tmp_path, monkeypatch):
+    """A notebook that runs one night, goes to the folder of the next and runs that."""
+    for night in ("first", "second"):
+        folder = tmp_path / night
+        folder.mkdir()
+        for k in range(3):
+            (folder / f"{night}{k}_s2d.fits").symlink_to(small_files / f"g{k}_s2d.fits")
+        monkeypatch.chdir(folder)
+        found = run_batch("*_s2d.fits", out="out", n_jobs=2)
+        assert list(found["status"]) == ["done"] * 3
+        assert len(list((folder / "out").glob(f"{night}*_optx1d.fits"))) == 3

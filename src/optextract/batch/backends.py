@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from optextract.errors import OptextractError, bad_value
@@ -139,10 +142,12 @@ def _pool(jobs: Sequence[Job], settings: Settings, n_jobs: int, handed: list[Job
     except ImportError as error:
         raise OptextractError("several processes need joblib: pip install 'optextract[batch]'") from error
 
+    here = os.getcwd()
+
     def stream() -> Iterator[Any]:
         for job in jobs:
             handed.append(job)
-            yield delayed(_with_job)(job, settings)
+            yield delayed(_with_job)(job, settings, here)
 
     alone: dict[str, Any] = {"pre_dispatch": 1, "batch_size": 1} if n_jobs == 1 else {"pre_dispatch": "3*n_jobs"}
     # joblib would do the work of one process in this one
@@ -169,7 +174,10 @@ def _reason(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _with_job(job: Job, settings: Settings) -> Result:
+def _with_job(job: Job, settings: Settings, here: str) -> Result:
+    # loky keeps its processes: theirs may be the folder in which an earlier batch was run
+    if os.getcwd() != here:
+        os.chdir(here)
     return job, work(job, settings)
 
 
@@ -219,6 +227,9 @@ def _with_client(client: Any, jobs: Sequence[Job], settings: Settings) -> Iterat
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
+    # a worker's folder is its own: names cross whole
+    given = {replace(job, path=job.key): job for job in jobs}
+    jobs, settings = list(given), _whole(settings)
     client.wait_for_workers(1, timeout=60)
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
     waiting = iter(_chunks(jobs, workers))
@@ -236,16 +247,25 @@ def _with_client(client: Any, jobs: Sequence[Job], settings: Settings) -> Iterat
         # whatever a worker could raise became a record there; what arrives here is the worker's own end
         problem = future.exception()
         if problem is None:
-            yield from future.result()
+            yield from ((given[job], records) for job, records in future.result())
         elif isinstance(problem, KilledWorker):
             _log.warning("a dask worker ended; %d files are done again", len(chunk))
-            yield from isolate(chunk, lambda some: _on_client(client, some, settings), attempts=1)
+            again = isolate(chunk, lambda some: _on_client(client, some, settings), attempts=1)
+            yield from ((given[job], records) for job, records in again)
         else:
             raise OptextractError(f"a dask worker failed: {type(problem).__name__}: {problem}") from problem
         future.release()
         following = next(waiting, None)
         if following is not None:
             running.add(submit(following))
+
+
+def _whole(settings: Settings) -> Settings:
+    """The same settings with absolute names."""
+    compare = settings.compare
+    if compare is not None and compare != "auto":
+        compare = os.path.abspath(compare)
+    return replace(settings, out=Path(os.path.abspath(settings.out)), compare=compare)
 
 
 def _on_client(client: Any, jobs: Sequence[Job], settings: Settings) -> Iterator[Result]:
