@@ -11,8 +11,10 @@ from scipy import special
 from scipy.integrate import quad
 from scipy.optimize import brentq
 
+import optextract as ox
 from optextract.errors import RecipeError
 from optextract.profiles import Gaussian, Moffat, Shape, Tabulated, Voigt, from_model, make_shape, moffat_between
+from optextract.simulate import make_scene
 
 ROWS = 15
 few = settings(max_examples=50)
@@ -194,6 +196,16 @@ def test_a_table_holds_its_nodes_to_the_last_cell():
     np.testing.assert_allclose(shape.cdf(np.array([1.5])), 0.95 + 0.3 / 8, rtol=1e-14)
     np.testing.assert_array_equal(shape.pdf(np.array([-1.1, 2.1])), 0.0)
     np.testing.assert_array_equal(shape.cdf(np.array([-5.0, 5.0])), [0.0, 1.0])
+
+
+@pytest.mark.parametrize(("index", "found"), [(1.6, 2.0), (2.2, 2.2), (3.0, 3.0)])
+def test_a_fitted_index_is_two_or_more(index, found):
+    """Flatter wings are background too: the fit does not follow them, a given index may."""
+    frame = make_scene("moffat", 1, shape=(25, 200), snr=100.0, index=index).frame
+    recipe = ox.Recipe(profile={"kind": "moffat", "empirical": False})
+    assert ox.extract(frame, recipe).resolved.profile.index.value == pytest.approx(found, abs=0.05)
+    given = ox.extract(frame, recipe.updated(profile={"index": {"value": index, "fixed": True}}))
+    assert given.resolved.profile.index.value == index
 
 
 # a model of the user's own ------------------------------------------------------------------------------------------
