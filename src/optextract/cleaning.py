@@ -94,6 +94,18 @@ def _clear(window: Window, model: _Model, nods: tuple[float, ...], reach: float 
     return clear
 
 
+def _laid_out(
+    window: Window, start: Start, choice: Choice, recipe: Recipe
+) -> tuple[_Model, str, FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Model, mode of the nods, linear terms, weights without masked nods, and pixels free of sources for a trace."""
+    nods = choice.fit.geometry.moved(start.problem.nods)
+    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
+    mode, nod_pixels = _nod_mode(window, model, recipe, nods)
+    profiles = _compose(model.profiles, len(model.centre), mode, recipe)
+    weight = np.where(nod_pixels, 0.0, window.weight) if mode == "mask" else window.weight
+    return model, mode, profiles, weight, _clear(window, model, nods)
+
+
 def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Recipe) -> Swept:
     """Find outliers above a rough background, for a trace that is rough as well.
 
@@ -119,12 +131,7 @@ def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Re
     RecipeError
         If ``nods.depths`` do not fit the frame.
     """
-    nods = choice.fit.geometry.moved(start.problem.nods)
-    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
-    mode, nod_pixels = _nod_mode(window, model, recipe, nods)
-    profiles = _compose(model.profiles, len(model.centre), mode, recipe)
-    weight = np.where(nod_pixels, 0.0, window.weight) if mode == "mask" else window.weight
-    clear = _clear(window, model, nods)
+    model, mode, profiles, weight, clear = _laid_out(window, start, choice, recipe)
     rough = _rough_background(window, weight, choice, start, clear)
     noise = _pixel_noise(window.data - rough, weight, clear)
     found = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
@@ -170,15 +177,8 @@ def clean(
     RecipeError
         If ``nods.depths`` or ``background.rows`` do not fit the frame.
     """
-    nods = choice.fit.geometry.moved(start.problem.nods)
-    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
-    mode, nod_pixels = _nod_mode(window, model, recipe, nods)
-    profiles = _compose(model.profiles, len(model.centre), mode, recipe)
-    usable = window.weight > 0
-    if mode == "mask":
-        usable &= ~nod_pixels
-    clear = _clear(window, model, nods)
-    weight = usable * window.weight
+    model, mode, profiles, weight, clear = _laid_out(window, start, choice, recipe)
+    usable = weight > 0
     kept = weight * ~swept.rejected.pixels
     background = _background(window, kept, profiles, model, clear, recipe)
     slope, clipped = find_slope(window, variance, profiles, background, kept, recipe.noise)
@@ -242,12 +242,12 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     if wanted is False or not start.from_data:
         return layers
     nods = choice.fit.geometry.moved(start.problem.nods)
+    modelled = layers.nod_mode == "model" and recipe.nods.depths is None
+    if wanted == "auto" and modelled and min(np.abs(nods)) < _TWINS_APART * float(np.median(layers.fwhm)):
+        return layers  # between twins of free depth a correction of the wings and the depths are one and the same
     model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
     n_source = len(model.centre)
     places = [(offset, k) for offset in (0.0, *nods) for k in range(n_source)]
-    modelled = layers.nod_mode == "model" and recipe.nods.depths is None
-    if wanted == "auto" and modelled and min(np.abs(nods)) < _TWINS_APART * float(np.median(model.fwhm)):
-        return layers  # between twins of free depth a correction of the wings and the depths are one and the same
     count = len(places) if modelled else n_source
     correction = correct_profile(
         np.where(layers.kept > 0, window.data - layers.background.image, 0.0),

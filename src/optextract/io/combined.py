@@ -15,8 +15,6 @@ OXRECIPE
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +23,11 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyWarning
 
 from ..combine import Combined
 from ._columns import flux_in, wavelength_in
 from ._masks import JWST_BITS
-from .x1d import history, identify, name_spectrum, recipe_hdu, unit_text
+from .x1d import history, identify, name_spectrum, recipe_hdu, save_model, unit_text
 
 __all__ = ["write_combined_ecsv", "write_combined_x1d"]
 
@@ -56,26 +53,16 @@ def write_combined_x1d(combined: Combined, part: Path, filename: str) -> None:
     for name, shown in (("WAVELENGTH", wavelength.unit), ("FLUX", unit), ("FLUX_ERROR", unit)):
         spectrum.spec_table.columns[name].unit = unit_text(shown)
     name_spectrum(spectrum, told, str(told.get("source_name", "source")), planned=True)
-    model.meta.cal_step.extract_1d = "COMPLETE"
-    model.meta.bunit_data = None
-    model.meta.filename = filename
-    buffer = io.BytesIO()
-    model.to_fits(buffer)
-    buffer.seek(0)
-    with fits.open(buffer, memmap=False, lazy_load_hdus=False) as hdus, warnings.catch_warnings():
-        header = hdus[0].header
+
+    def primary(header: fits.Header) -> None:
         identify(header, told, told.get("versions", {}), filename)
         for sentence in (*combined.words(), *_EXPLAIN):
             history(header, sentence)
-        hdus.append(_bins(combined))
-        covariance = fits.ImageHDU(combined.covariance * factor**2, name="OXCOVAR")
-        covariance.header["BUNIT"] = unit_text(unit**2)
-        hdus.append(covariance)
-        hdus.append(_inputs(combined))
-        for number, text in enumerate(told["recipes"], start=1):
-            hdus.append(recipe_hdu(text, number))
-        warnings.simplefilter("ignore", VerifyWarning)
-        hdus.writeto(part, overwrite=True)
+
+    covariance = fits.ImageHDU(combined.covariance * factor**2, name="OXCOVAR")
+    covariance.header["BUNIT"] = unit_text(unit**2)
+    recipes = [recipe_hdu(text, number) for number, text in enumerate(told["recipes"], start=1)]
+    save_model(model, filename, part, primary, [_bins(combined), covariance, _inputs(combined), *recipes])
 
 
 _EXPLAIN = (

@@ -20,7 +20,7 @@ import hashlib
 import io
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from ..results import Extraction, Flag
 from ._columns import aperture_mean, background_unit, flux_in, jwst_dq, source_name, wavelength_in
 
-__all__ = ["history", "identify", "name_spectrum", "recipe_hdu", "unit_text", "write_x1d"]
+__all__ = ["history", "identify", "name_spectrum", "recipe_hdu", "save_model", "unit_text", "write_x1d"]
 
 #: Cards of a slit, and the attribute of the spectrum that each is in MultiSpecModel.
 _SLIT_CARDS = {
@@ -84,6 +84,28 @@ def write_x1d(results: Sequence[Extraction], part: Path, filename: str) -> None:
                 spectrum.spec_table.columns[name].unit = text
             _describe(spectrum, result, source)
             extras.append(_extra(result, source, columns, len(extras) + 1, number, factor, unit))
+    recipes = [recipe_hdu(result.resolved.to_yaml(full=True), n) for n, result in enumerate(results, start=1)]
+    save_model(model, filename, part, lambda header: _primary(header, results, filename), [*extras, *recipes])
+
+
+def save_model(
+    model: Any, filename: str, part: Path, change: Callable[[fits.Header], None], extras: Sequence[Any]
+) -> None:
+    """Write a MultiSpecModel with HDUs of our own behind its spectra.
+
+    Parameters
+    ----------
+    model : MultiSpecModel
+        With its spectra.
+    filename : str
+        Name of the product.
+    part : Path
+        Where it is written.
+    change : callable
+        Changes the primary header.
+    extras : sequence of HDU
+        What follows the spectra.
+    """
     model.meta.cal_step.extract_1d = "COMPLETE"
     model.meta.bunit_data = None
     model.meta.filename = filename
@@ -92,11 +114,9 @@ def write_x1d(results: Sequence[Extraction], part: Path, filename: str) -> None:
     buffer.seek(0)
     # what the model wrote is passed on as bytes: only the primary header changes
     with fits.open(buffer, memmap=False, lazy_load_hdus=False) as hdus, warnings.catch_warnings():
-        _primary(hdus[0].header, results, filename)
+        change(hdus[0].header)
         for hdu in extras:
             hdus.append(hdu)
-        for number, result in enumerate(results, start=1):
-            hdus.append(recipe_hdu(result.resolved.to_yaml(full=True), number))
         # HISTORY is text for people; cards longer than a line become CONTINUE, which is what is wanted
         warnings.simplefilter("ignore", VerifyWarning)
         hdus.writeto(part, overwrite=True)
