@@ -9,9 +9,10 @@ import pytest
 
 import optextract as ox
 from optextract import Frame, FrameError
-from optextract.noise import choose_variance, data_derived_slope, nod_factor, pulls, robust_rms
+from optextract.noise import choose_variance, data_derived_slope, nod_factor, pulls
 from optextract.quality import noise_in_words
 from optextract.recipe import Noise
+from optextract.robust import robust_rms
 from optextract.simulate import make_scene
 
 SHAPE = (7, 200)

@@ -8,6 +8,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
+from .compiled import contiguous, sums
 from .errors import bad_value
 from .frame import Frame
 from .noise import choose_variance
@@ -82,11 +83,11 @@ def sum_aperture(
 
     Parameters
     ----------
-    flux : ndarray, shape (n_cross, n_disp)
+    flux : ndarray, shape (n_disp, n_cross)
         Pixel values.
-    good : ndarray of bool, shape (n_cross, n_disp)
+    good : ndarray of bool, shape (n_disp, n_cross)
         Pixels to use.
-    variances : dict of str to ndarray, shape (n_cross, n_disp)
+    variances : dict of str to ndarray, shape (n_disp, n_cross)
         Variances to carry through the same sum.
     lower, upper : ndarray, shape (n_disp,)
         Edges, pixel.
@@ -104,21 +105,23 @@ def sum_aperture(
     n_pixels : ndarray, shape (n_disp,)
         Good pixels (fractional).
     """
-    part = coverage(len(flux), lower, upper)
-    taken = np.where(good, part, 0.0)
-    n_pixels = taken.sum(axis=0)
+    lower, upper, good = contiguous(lower), contiguous(upper), np.ascontiguousarray(good)
+    total, n_pixels = np.empty((2, len(flux)))
+    partial = np.empty(len(flux), dtype=bool)
+    sums.aperture(contiguous(flux), good, lower, upper, 1, total, n_pixels, partial)
+    total *= scale
     empty = n_pixels == 0
-    total = scale * (np.where(good, flux, 0.0) * taken).sum(axis=0)
     total[empty] = np.nan
     spread = {}
     for name, variance in variances.items():
-        spread[name] = scale**2 * (np.where(good, variance, 0.0) * taken**2).sum(axis=0)
+        spread[name], count = np.empty((2, len(flux)))
+        sums.aperture(contiguous(variance), good, lower, upper, 2, spread[name], count, partial)
+        spread[name] *= scale**2
         spread[name][empty] = np.nan
-    flags = np.zeros(flux.shape[1], dtype=np.uint32)
+    flags = np.zeros(len(flux), dtype=np.uint32)
     flags[empty] |= np.uint32(Flag.NO_DATA)
-    flags[~empty & ((part > 0) & ~good).any(axis=0)] |= np.uint32(Flag.PARTIAL_PROFILE)
-    outside = (lower < -0.5) | (upper > len(flux) - 0.5)
-    flags[np.broadcast_to(outside, flags.shape)] |= np.uint32(Flag.EDGE)
+    flags[~empty & partial] |= np.uint32(Flag.PARTIAL_PROFILE)
+    flags[(lower < -0.5) | (upper > flux.shape[1] - 0.5)] |= np.uint32(Flag.EDGE)
     return total, spread, flags, n_pixels
 
 
@@ -158,8 +161,8 @@ def boxcar(frame: Frame, lower: ArrayLike, upper: ArrayLike, noise: Noise | None
     if (high <= -0.5).all() or (low >= frame.n_cross - 0.5).all():
         raise bad_value("lower, upper", "boxcar", f"inside the frame (-0.5 to {frame.n_cross - 0.5})", (lower, upper))
     chosen = choose_variance(frame, Noise() if noise is None else noise)
-    variances = {"total": chosen.total, **chosen.parts}
-    flux, spread, flags, n_pixels = sum_aperture(frame.flux, frame.good, variances, low, high, frame.flux_scale)
+    variances = {name: image.T for name, image in {"total": chosen.total, **chosen.parts}.items()}
+    flux, spread, flags, n_pixels = sum_aperture(frame.flux.T, frame.good.T, variances, low, high, frame.flux_scale)
     wavelength = wavelength_along(frame, 0.5 * (low + high))
     flags[~np.isfinite(wavelength.value)] |= np.uint32(Flag.NO_WAVELENGTH)
     total = spread.pop("total")

@@ -204,7 +204,7 @@ def assemble(
         profile=freeze(profile),
         model=freeze(window.spread(model)),
         background=freeze(window.spread(layers.background.image)),
-        background_uncertainty=freeze(window.spread(np.sqrt(layers.background.variance))),
+        background_uncertainty=freeze(window.spread(np.sqrt(layers.background.variance()))),
         residual=freeze(window.spread(np.where(window.weight > 0, window.data - model, np.nan))),
         rejected=freeze(window.spread(layers.rejected.pixels, False)),
         flux_unrejected=freeze(window.along(unrejected.T)),
@@ -237,7 +237,7 @@ def _parts(
         if name == "poisson" and layers.slope > 0:
             light = final.light + layers.background.image
             values = np.maximum(values - layers.slope * (np.maximum(window.data, 0) - np.maximum(light, 0)), 0.0)
-        spread = propagate(layers.kept, layers.profiles, inverse, values)[:, :n_source] * factor_flux**2
+        spread = propagate(layers.kept, layers.profiles, inverse, values, n_source) * factor_flux**2
         parts[name] = np.where(lost, np.nan, spread)
     return parts
 

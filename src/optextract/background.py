@@ -14,10 +14,13 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
+from .compiled import contiguous
+from .compiled.linear import reduce_all
+from .compiled.sums import side_pulls
 from .kernel import cross_basis
-from .noise import robust_rms
 from .recipe import Background
-from .solve import invert_normal, solve_columns
+from .robust import median, robust_rms
+from .solve import invert_normal, model_of, solve_columns
 from .trace import information_criterion
 
 __all__ = ["BackgroundFit", "fit_background"]
@@ -37,8 +40,6 @@ class BackgroundFit:
     ----------
     image : ndarray, shape (n_disp, n_cross)
         The background in each pixel.
-    variance : ndarray, shape (n_disp, n_cross)
-        Variance of that image.
     degree : int
         Degree along cross-dispersion; -1 for none.
     along : str
@@ -58,7 +59,6 @@ class BackgroundFit:
     """
 
     image: FloatArray
-    variance: FloatArray
     degree: int
     along: str
     along_degree: int
@@ -67,6 +67,20 @@ class BackgroundFit:
     basis: FloatArray
     dispersion_basis: FloatArray | None
     covariance: FloatArray
+
+    def variance(self) -> FloatArray:
+        """Variance of the image, shape (n_disp, n_cross); NaN in a column that does not determine it."""
+        if self.degree < 0:
+            return np.zeros_like(self.image)
+        if self.dispersion_basis is None:
+            variance = np.einsum("xij,iy,jy->xy", self.covariance, self.basis, self.basis, optimize=True)
+            variance[~(np.einsum("xii->xi", self.covariance) > 0).all(axis=1)] = np.nan
+            return variance
+        along, n = self.dispersion_basis, len(self.basis)
+        blocks = self.covariance.reshape(n, along.shape[1], n, along.shape[1])
+        pairs = [(i, j) for i in range(n) for j in range(n)]
+        per_column = np.stack([((along @ blocks[i, :, j]) * along).sum(axis=1) for i, j in pairs], axis=1)
+        return per_column @ np.stack([self.basis[i] * self.basis[j] for i, j in pairs])
 
     def flux_covariance(self, sensitivity: FloatArray) -> FloatArray:
         """Covariance that the background adds to the fluxes.
@@ -100,20 +114,18 @@ class _Reduced:
 
 
 def _reduce(data: FloatArray, weight: FloatArray, profiles: FloatArray, basis: FloatArray) -> _Reduced:
-    terms = np.concatenate([profiles, np.broadcast_to(basis, (len(data), *basis.shape))], axis=1)
-    weighted = terms * weight[:, None, :]
-    matrix = weighted @ terms.transpose(0, 2, 1)
-    vector = (weighted @ data[:, :, None])[:, :, 0]
-    n = profiles.shape[1]
-    if n == 0:
-        return _Reduced(matrix, vector, matrix[:, 0, 0] > 0)
-    inverse, _ = invert_normal(matrix[:, :n, :n])
-    cross = matrix[:, n:, :n]
-    kept = matrix[:, n:, n:] - cross @ inverse @ cross.transpose(0, 2, 1)
-    right = vector[:, n:] - np.einsum("xbt,xts,xs->xb", cross, inverse, vector[:, :n])
-    # a column whose pixels the sources use up entirely says nothing of the background
-    used = kept[:, 0, 0] > 1e-6 * np.maximum(matrix[:, n, n], 1e-300)
-    return _Reduced(kept * used[:, None, None], right * used[:, None], used)
+    n_disp, n = len(data), len(basis)
+    reduced = _Reduced(np.empty((n_disp, n, n)), np.empty((n_disp, n)), np.empty(n_disp, dtype=bool))
+    reduce_all(
+        contiguous(data),
+        contiguous(weight),
+        contiguous(profiles),
+        contiguous(basis),
+        reduced.matrix,
+        reduced.vector,
+        reduced.used,
+    )
+    return reduced
 
 
 def _gaps(weight: FloatArray) -> list[int]:
@@ -216,19 +228,20 @@ def fit_background(
 
 def _surrounded(apart: FloatArray, allowed: FloatArray, sides: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> bool:
     """Whether source-free pixels on both sides are many enough to carry the background between them."""
-    seen = (allowed > 0).any(axis=1)
-    free = (apart > 0)[seen].sum(axis=1)
-    usable = (allowed > 0)[seen].sum(axis=1)
-    both = all((apart[seen] * side > 0).sum(axis=1).mean() >= 1.5 for side in sides) or not (
-        sides[0].any() or sides[1].any()
-    )
-    return bool(both and np.median(free) >= _LEAST_CLEAR and np.median(free / usable) >= 0.4)
+    usable = np.count_nonzero(allowed, axis=1)
+    seen = usable > 0
+    n_seen = int(seen.sum())
+    beside = [np.count_nonzero(apart[:, side]) for side in sides]
+    if any(side.any() for side in sides) and min(beside) < 1.5 * n_seen:
+        return False
+    free = np.count_nonzero(apart, axis=1)[seen]
+    return median(free) >= _LEAST_CLEAR and median(free / usable[seen]) >= 0.4
 
 
 def _wings(data: FloatArray, weight: FloatArray, profiles: FloatArray) -> FloatArray:
     """The sources' light in every pixel, from a fit without background."""
     solution = solve_columns(data, weight, profiles)
-    return np.einsum("xty,xt->xy", profiles, solution.coefficients)
+    return model_of(profiles, solution.coefficients)
 
 
 def _fit_once(
@@ -265,7 +278,7 @@ def _fit_once(
 
 def _nothing(data: FloatArray, test: dict[str, float | str]) -> BackgroundFit:
     zero = np.zeros_like(data)
-    return BackgroundFit(zero, zero, -1, "smooth", 0, 0, test, np.zeros((0, data.shape[1])), None, np.zeros((0, 0)))
+    return BackgroundFit(zero, -1, "smooth", 0, 0, test, np.zeros((0, data.shape[1])), None, np.zeros((0, 0)))
 
 
 def _choose_smooth(
@@ -289,7 +302,7 @@ def _choose_smooth(
 
     degrees = range(-1, highest + 1) if settings.degree == "auto" else [highest]
     orders = range(most + 1) if settings.along_degree == "auto" else [most]
-    noise = _slow_noise(reduced, _solve_symmetric(matrix, vector)[0], along)
+    noise = _slow_noise(reduced, _rough_solution(matrix, vector), along)
     n_effective = max(len(used) * 2.0 / noise**2, 2.0)
     best: tuple[float, int, int, bool] | None = None
     for degree in degrees:
@@ -312,30 +325,30 @@ def _choose_smooth(
     terms = along[:, [*range(order + 1), *(range(n_poly, n_along) if steps else ())]]
     coefficients = solution.reshape(degree + 1, terms.shape[1])
     image = (terms @ coefficients.T) @ basis[: degree + 1]
-    variance = _image_variance(basis[: degree + 1], terms, covariance)
     test["choice"] = f"smooth, degree {degree} across and {order} along dispersion" + (
         ", stepping at gaps" if steps else ""
     )
-    return BackgroundFit(
-        image, variance, degree, "smooth", order, len(index), test, basis[: degree + 1], terms, covariance
-    )
+    return BackgroundFit(image, degree, "smooth", order, len(index), test, basis[: degree + 1], terms, covariance)
+
+
+def _scaled(matrix: FloatArray, vector: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Normal equations of unit diagonal, and the root of the diagonal that was taken out; hardly seen terms stay."""
+    root = np.sqrt(np.where(np.diag(matrix) > 0, np.diag(matrix), 1.0))
+    scaled = matrix / np.outer(root, root)
+    scaled[np.diag_indices_from(scaled)] = 1.0 + 1e-9
+    return scaled, vector / root, root
+
+
+def _rough_solution(matrix: FloatArray, vector: FloatArray) -> FloatArray:
+    """Solution where all that counts is what it leaves."""
+    scaled, right, root = _scaled(matrix, vector)
+    return np.linalg.solve(scaled, right) / root
 
 
 def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]) -> FloatArray:
     """Drop of chi2 of each leading part of the coefficients: running sums of ``(L^-1 v)^2``, L the Cholesky factor."""
-    part = matrix[np.ix_(index, index)]
-    diagonal = np.diag(part)
-    root = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    scaled = part / np.outer(root, root)
-    scaled[np.diag_indices_from(scaled)] = 1.0 + 1e-9
-    return np.cumsum(np.linalg.solve(np.linalg.cholesky(scaled), vector[index] / root) ** 2)
-
-
-def _image_variance(basis: FloatArray, along: FloatArray, covariance: FloatArray) -> FloatArray:
-    n_background, n_along = len(basis), along.shape[1]
-    cov = covariance.reshape(n_background, n_along, n_background, n_along)
-    per_column = np.einsum("xp,ipjr,xr->xij", along, cov, along, optimize=True)
-    return np.einsum("xij,iy,jy->xy", per_column, basis, basis, optimize=True)
+    scaled, right, _ = _scaled(matrix[np.ix_(index, index)], vector[index])
+    return np.cumsum(np.linalg.solve(np.linalg.cholesky(scaled), right) ** 2)
 
 
 def _slow_noise(reduced: _Reduced, solution: FloatArray, along: FloatArray, n_bin: int = 20) -> float:
@@ -360,10 +373,8 @@ def _per_column(
     inverse, seen = invert_normal(reduced.matrix)
     coefficients = np.einsum("xbc,xc->xb", inverse, reduced.vector)
     image = coefficients @ basis
-    variance = np.einsum("xij,iy,jy->xy", inverse, basis, basis, optimize=True)
-    variance[~seen.all(axis=1)] = np.nan
     n_parameters = int(seen.sum())
-    return BackgroundFit(image, variance, degree, "column", 0, n_parameters, test, basis, None, inverse)
+    return BackgroundFit(image, degree, "column", 0, n_parameters, test, basis, None, inverse)
 
 
 def _common_mode(
@@ -373,20 +384,16 @@ def _common_mode(
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
 ) -> dict[str, float]:
     """Whether source-free rows below and above vary together from column to column after a smooth background."""
-    means = []
-    for side in sides:
-        w = weight * side
-        total = w.sum(axis=1)
-        residual = data - smooth.image
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pull = np.where(total > 0, (w * residual).sum(axis=1) / np.sqrt(total), np.nan)
-        means.append(pull)
-    both = np.isfinite(means[0]) & np.isfinite(means[1])
-    if both.sum() < 30:
+    means = np.empty((2, len(data)))
+    for side, mean in zip(sides, means, strict=True):
+        side_pulls(contiguous(data), contiguous(smooth.image), contiguous(weight), side, mean)
+    below, above = means[:, np.isfinite(means).all(axis=0)]
+    if len(below) < 30:
         return {}
-    below, above = means[0][both], means[1][both]
     # outliers (cosmic rays on one side) must neither hide nor feign a correlation
-    below, above = (np.clip(v - np.median(v), -4 * robust_rms(v), 4 * robust_rms(v)) for v in (below, above))
+    for pull in (below, above):
+        most = 4 * robust_rms(pull)
+        np.clip(pull - median(pull), -most, most, out=pull)
     norm = np.sqrt((below**2).sum() * (above**2).sum())
     correlation = float((below * above).sum() / norm) if norm > 0 else 0.0
-    return {"side_correlation": correlation, "significance": correlation * np.sqrt(both.sum())}
+    return {"side_correlation": correlation, "significance": correlation * np.sqrt(len(below))}

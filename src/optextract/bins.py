@@ -8,6 +8,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import contiguous
+from .compiled.order import median_all
+
 __all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins", "split_moving"]
 
 FloatArray = NDArray[np.float64]
@@ -165,23 +168,6 @@ def median_bins(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp]) -
     Binned
         Weights are those of a median: 2/pi of a mean's where more than two pixels took part.
     """
-    n_bin, n_cross = len(edges) - 1, data.shape[1]
-    out, inverse = np.zeros((n_bin, n_cross)), np.zeros((n_bin, n_cross))
-    good = weight > 0
-    sizes = np.diff(edges)
-    for size in np.unique(sizes):
-        which = np.flatnonzero(sizes == size)
-        index = edges[which][:, None] + np.arange(size)
-        ordered = np.sort(np.where(good[index], data[index], np.inf), axis=1)
-        count = good[index].sum(axis=1)
-        low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, size - 1)
-        middle = 0.5 * (
-            np.take_along_axis(ordered, low[:, None], 1)[:, 0] + np.take_along_axis(ordered, high[:, None], 1)[:, 0]
-        )
-        out[which] = np.where(count > 0, middle, 0.0)
-        # the mean variance, not the mean weight: where the variance follows its pixel's own noise, low pixels would
-        # weigh more
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.where(good[index], 1.0 / weight[index], 0.0).sum(axis=1)
-            inverse[which] = np.where(count > 0, count**2 / spread, 0.0) * np.where(count > 2, 2 / np.pi, 1.0)
+    out, inverse = np.empty((2, len(edges) - 1, data.shape[1]))
+    median_all(contiguous(data), contiguous(weight), edges.astype(np.intp), out, inverse)
     return Binned(out, inverse, _middle(edges), edges)

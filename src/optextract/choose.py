@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bins import Binned
+from .compiled.fit import dropped
 from .geometry import Fit, Geometry, Problem, evaluate, terms_of
-from .noise import robust_rms
 from .profiles import MOFFAT_INDICES, moffat_between
 from .recipe import Recipe
-from .solve import solve_columns
+from .robust import robust_rms
+from .solve import model_of, solve_columns
 from .trace import fit_geometry, information_criterion
 
 __all__ = ["Choice", "choose_geometry"]
@@ -177,7 +178,7 @@ def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
     solution = solve_columns(binned.data, binned.weight, terms)
     n_source = fit.geometry.n_source
     light = (solution.coefficients[:, None, :n_source] @ terms[:, :n_source])[:, 0]
-    residual = binned.data - (solution.coefficients[:, None, :] @ terms)[:, 0]
+    residual = binned.data - model_of(terms, solution.coefficients)
     with np.errstate(divide="ignore", invalid="ignore"):
         # a bright bin may well be a few per cent off its profile
         variance = 1.0 / binned.weight + (_TOLERANCE * light) ** 2
@@ -223,22 +224,19 @@ def _sane(fit: Fit, largest: Fit) -> bool:
 
 def _cost_of_dropping(fit: Fit, covariance: FloatArray, problem: Problem, degree: int, width_degree: int) -> float:
     """Rise of chi2 when the coefficients above the degrees are set to zero and the others follow."""
-    geometry = fit.geometry
-    n_width, n_each = geometry.log_fwhm.shape
-    names: list[bool] = []
-    values: list[float] = []
+    n_width, n_each = fit.geometry.log_fwhm.shape
+    values = np.zeros(len(covariance))
+    gone = np.zeros(len(covariance), dtype=bool)
+    slot = 0
     if problem.free_centre:
-        names += [k > degree for k in range(len(geometry.centre))]
-        values += list(geometry.centre)
+        slot = len(fit.geometry.centre)
+        values[:slot] = fit.geometry.centre
+        gone[degree + 1 : slot] = True
     if problem.free_width:
-        names += [k > width_degree for _ in range(n_width) for k in range(n_each)]
-        values += list(geometry.log_fwhm.ravel())
-    dropped = np.zeros(len(covariance), dtype=bool)
-    dropped[: len(names)] = names
-    if not dropped.any():
-        return 0.0
-    theta = np.array(values)[dropped[: len(names)]]
-    return float(theta @ np.linalg.solve(covariance[np.ix_(dropped, dropped)], theta))
+        values[slot : slot + n_width * n_each] = fit.geometry.log_fwhm.ravel()
+        for k in range(n_width):
+            gone[slot + k * n_each + width_degree + 1 : slot + (k + 1) * n_each] = True
+    return dropped(covariance, values, gone)
 
 
 def _promise(binned: Binned, choice: Choice) -> float:
@@ -252,7 +250,7 @@ def _promise(binned: Binned, choice: Choice) -> float:
     solution = solve_columns(binned.data, binned.weight, terms)
     n_profile = wings.shape[1]
     flux = solution.coefficients[:, :n_profile, None]
-    residual = binned.data - (solution.coefficients[:, None, :] @ terms)[:, 0]
+    residual = binned.data - model_of(terms, solution.coefficients)
     change = (flux * (wings - terms[:, :n_profile])).sum(axis=1)
     # a change of width looks much like wings: project it out together with the fluxes
     step = 1e-3

@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 from .background import BackgroundFit, fit_background
 from .bins import edges_uniform, median_bins
 from .choose import Choice
+from .compiled import contiguous
+from .compiled.order import middle_of_rows
+from .compiled.sums import pick_pulls
 from .empirical import correct_profile
 from .errors import RecipeError, bad_value
 from .frame import Frame
 from .geometry import Geometry, evaluate, terms_of
 from .layers import Layers, Swept
 from .locate import Start
-from .noise import Variance, robust_rms
+from .noise import Variance
 from .profiles import Shape
 from .recipe import Recipe, Rejection
 from .reject import Rejected, reject
 from .revise import find_slope, model_light, revised_variance
+from .robust import robust_rms
 from .solve import solve_columns
 from .window import Window
 
@@ -54,10 +58,7 @@ class _Model:
 
 def _model(window: Window, geometry: Geometry, shape: Shape, nods: tuple[float, ...]) -> _Model:
     centre, fwhm = evaluate(geometry, window.columns)
-    fast = shape.fast().at(window.columns)
-    places = [centre[k] + offset for offset in (0.0, *nods) for k in range(len(centre))]
-    widths = [fwhm[k] for _ in (0.0, *nods) for k in range(len(centre))]
-    profiles = np.stack([fast.integrate(window.n_cross, c, w) for c, w in zip(places, widths, strict=True)], axis=1)
+    profiles = terms_of(shape.at(window.columns), centre, fwhm, nods, np.zeros((0, window.n_cross)), window.n_cross)
     return _Model(profiles, centre, fwhm)
 
 
@@ -133,7 +134,7 @@ def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Re
     """
     model, mode, profiles, weight, clear = _laid_out(window, start, choice, recipe)
     rough = _rough_background(window, weight, choice, start, clear)
-    noise = _pixel_noise(window.data - rough, weight, clear)
+    noise = _pixel_noise(window, rough, weight, clear)
     found = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
     kept = weight * ~found.pixels
     slow = _slow_noise(window.data - rough, kept, clear)
@@ -189,7 +190,7 @@ def clean(
             weight = usable / revised_variance(window, light, slope, clipped)
             kept = weight * ~swept.rejected.pixels
             background = _background(window, kept, profiles, model, clear, recipe)
-    noise = _pixel_noise(window.data - background.image, kept, clear)
+    noise = _pixel_noise(window, background.image, kept, clear)
     found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, 0.0)
     kept = weight * ~found.pixels
     if (found.pixels != swept.rejected.pixels).any():
@@ -299,11 +300,12 @@ def _background(
     return fit_background(window.data, weight, profiles, recipe.background, rows, clear, (below, above))
 
 
-def _pixel_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
+def _pixel_noise(window: Window, background: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
     """Empirical factor on the errors from source-free pixels, for thresholds only; between 1 and 5."""
-    pull = (residual * np.sqrt(weight))[clear & (weight > 0)]
+    picked = np.empty(window.data.size)
+    pull = picked[: pick_pulls(contiguous(window.data), contiguous(background), contiguous(weight), clear, picked)]
     pull = pull[:: max(len(pull) // _PIXELS, 1)]
-    return float(np.clip(robust_rms(pull), 1.0, 5.0)) if pull.size >= 50 else 1.0
+    return min(max(robust_rms(pull), 1.0), 5.0) if pull.size >= 50 else 1.0
 
 
 def _slow_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool_], n_bin: int = 20) -> float:
@@ -381,19 +383,31 @@ def _spare_bright(
     data: FloatArray, weight: FloatArray, profiles: FloatArray, found: Rejected, n_source: int
 ) -> Rejected:
     """Undo rejections where the pipeline has rejected before us and the source is bright even without those pixels."""
-    rest = solve_columns(data, weight * ~found.pixels, profiles)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(np.einsum("xtt->xt", rest.covariance)[:, :n_source])
-        snr = (rest.coefficients[:, :n_source] / error).max(axis=1)
-        plain = solve_columns(data, weight, profiles)
-        all_error = np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, :n_source])
-        with_all = (plain.coefficients[:, :n_source] / all_error).max(axis=1)
+    hit = found.pixels.any(axis=1)
+    if not hit.any():
+        return found
+    near = np.flatnonzero(np.convolve(hit, np.ones(3), mode="same") > 0.5)
+    data, weight, profiles, pixels = data[near], weight[near], profiles[near], found.pixels[near]
+    snr = _highest_snr(data, weight * ~pixels, profiles, n_source)
+    with_all = _highest_snr(data, weight, profiles, n_source)
     # the flank of a line may lose its core to a tilted line and look faint: it stands beside a bright column
-    beside = np.convolve(snr > _SPARE_SNR, np.ones(3), mode="same") > 0.5
-    snr = np.where(beside & (with_all > _SPARE_SNR), with_all, snr)
+    bright = np.zeros(len(hit), dtype=bool)
+    bright[near] = snr > _SPARE_SNR
+    beside = np.convolve(bright, np.ones(3), mode="same")[near] > 0.5
+    spared = np.where(beside & (with_all > _SPARE_SNR), with_all, snr) > _SPARE_SNR
     # negative twins fit no better than their source: without the core of one, wings decide that are the source's too
-    bright = (snr > _SPARE_SNR)[:, None] & (np.abs(profiles).max(axis=1) > _SPARE_LIGHT)
-    return Rejected(found.pixels & ~bright, found.restored | (found.pixels & bright).any(axis=1))
+    back = pixels & spared[:, None] & (np.abs(profiles).max(axis=1) > _SPARE_LIGHT)
+    left, restored = found.pixels.copy(), found.restored.copy()
+    left[near] &= ~back
+    restored[near] |= back.any(axis=1)
+    return Rejected(left, restored)
+
+
+def _highest_snr(data: FloatArray, weight: FloatArray, profiles: FloatArray, n_source: int) -> FloatArray:
+    """S/N of the source that has most of it, in each column."""
+    solution = solve_columns(data, weight, profiles)
+    variance = np.einsum("xtt->xt", solution.covariance)[:, :n_source]
+    return (solution.coefficients[:, :n_source] / np.sqrt(variance)).max(axis=1)
 
 
 def _changes(window: Window, model: _Model, choice: Choice, columns: NDArray[np.intp]) -> FloatArray:
@@ -421,9 +435,6 @@ def _rough_background(
     solution = solve_columns(binned.data, binned.weight, terms)
     level = solution.coefficients[:, terms.shape[1] - len(basis) :] @ basis
     image = np.repeat(level, np.diff(edges), axis=0)
-    use = clear & (weight > 0)
-    away = np.where(use, window.data - image, np.inf)
-    count = use.sum(axis=1)
-    ordered = np.sort(away, axis=1)
-    middle = ordered[np.arange(len(away)), np.maximum(count - 1, 0) // 2]
-    return image + np.where(count >= 5, middle, 0.0)[:, None]
+    shared = np.empty(window.n_disp)
+    middle_of_rows(contiguous(window.data - image), clear & (weight > 0), 5, shared)
+    return image + shared[:, None]

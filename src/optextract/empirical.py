@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .solve import solve_columns
+from .solve import model_of, solve_columns
 
 __all__ = ["Correction", "correct_profile"]
 
@@ -89,7 +89,7 @@ def correct_profile(
     for _ in range(rounds):
         solution = solve_columns(data, weight, corrected)
         flux = solution.coefficients
-        residual = data - (flux[:, None, :] @ corrected)[:, 0]
+        residual = data - model_of(corrected, flux)
         matrix, vector = _hat_equations(residual, weight, flux[:, :n_source], offsets[:n_source], knots, step)
         change = np.linalg.solve(matrix / noise**2 + np.diag(1 / prior), vector / noise**2 - height / prior)
         gain += float(vector @ change - 0.5 * change @ matrix @ change) * 2 / noise**2

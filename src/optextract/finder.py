@@ -8,12 +8,15 @@ edges and rows without neighbours are refused.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .bins import Binned, edges_uniform, mean_bins, median_bins
+from .compiled import contiguous, order
 from .profiles import Gaussian
+from .robust import median
 
 __all__ = ["BIN_CLIP", "Detection", "detect"]
 
@@ -94,13 +97,14 @@ def detect(
     Detection
     """
     binned = _without_hot_rows(_coarse(data, weight, lines))
-    level = _row_median(binned)[:, None] + _gradient(binned)
+    middle = _row_median(binned)
+    search = _Search.of(binned, middle[:, None] + _gradient(binned, middle))
+    usable = _usable_rows(binned)
     best: tuple[float, float, FloatArray, int, float] | None = None
     found_planned = False
     for fwhm in _widths(data.shape[1]):
-        snr = _filtered(binned, level, fwhm)
+        snr = search.filtered(fwhm)
         score = _row_score(snr, lines)
-        usable = _usable_rows(binned)
         total = np.where(usable, score, -np.inf)
         if not np.isfinite(total).any():
             continue
@@ -122,7 +126,7 @@ def detect(
     path = np.full(len(binned.column), place)
     curved = False
     if may_curve and len(path) >= 8 and not lines:
-        bent = _bent(binned, level, snr_total)
+        bent = _bent(search, snr_total)
         if bent is not None:
             snr_total, fwhm, snr, path = bent
             curved = True
@@ -139,13 +143,11 @@ def _widths(n_cross: int) -> tuple[float, ...]:
     return tuple(w for w in _WIDTHS if w <= 0.25 * n_cross or w == _WIDTHS[0])
 
 
-def _bent(
-    binned: Binned, level: FloatArray, flat_score: float
-) -> tuple[float, float, FloatArray, NDArray[np.intp]] | None:
+def _bent(search: _Search, flat_score: float) -> tuple[float, float, FloatArray, NDArray[np.intp]] | None:
     """The best path that is no row, if there is one: its score, filter width, S/N image and rows."""
     found: tuple[float, float, float, FloatArray, NDArray[np.intp]] | None = None
-    for fwhm in _widths(binned.data.shape[1]):
-        snr = _filtered(binned, level, fwhm)
+    for fwhm in _widths(search.values.shape[1]):
+        snr = search.filtered(fwhm)
         path, score = _follow(snr)
         if score < max(flat_score + 3.0, 2 * _LEAST_SNR) or np.ptp(path) < 1:
             continue
@@ -168,59 +170,64 @@ def _coarse(data: FloatArray, weight: FloatArray, lines: bool) -> Binned:
 
 def _row_median(binned: Binned) -> FloatArray:
     """Median of each bin's good pixels: the background that the search subtracts."""
-    values = np.where(binned.weight > 0, binned.data, np.inf)
-    ordered = np.sort(values, axis=1)
-    count = (binned.weight > 0).sum(axis=1)
-    middle = ordered[np.arange(len(values)), np.maximum(count - 1, 0) // 2]
-    return np.where(count > 0, middle, 0.0)
+    middle = np.empty(len(binned.data))
+    order.middle_of_rows(contiguous(binned.data), np.ascontiguousarray(binned.weight > 0), 1, middle)
+    return middle
 
 
-def _gradient(binned: Binned) -> FloatArray:
+def _gradient(binned: Binned, middle: FloatArray) -> FloatArray:
     """Robust slope of all bins together along cross-dispersion, zero at the middle, shape (n_cross,)."""
     seen = binned.weight > 0
     count = seen.sum(axis=0)
-    above = np.where(seen, binned.data - _row_median(binned)[:, None], 0.0)
+    row = np.arange(len(count)) - 0.5 * (len(count) - 1)
     use = count > 0.3 * len(seen)
     if use.sum() < 6:
         return np.zeros(len(count))
-    row = np.arange(len(count)) - 0.5 * (len(count) - 1)
-    mean = above[:, use].sum(axis=0) / count[use]
-    weight = np.ones(use.sum())
-    slope = np.zeros(2)
+    above = np.where(seen, binned.data - middle[:, None], 0.0)
+    mean, where = above[:, use].sum(axis=0) / count[use], row[use]
+    weight = np.ones(len(where))
+    slope = 0.0
     for _ in range(12):  # Cauchy weights: the source itself must not tilt the line
-        slope = np.polyfit(row[use], mean, 1, w=np.sqrt(weight))
-        left = mean - np.polyval(slope, row[use])
-        scale = np.median(np.abs(left))
+        share = weight / weight.sum()
+        away, level = where - share @ where, share @ mean
+        slope = float((share * away) @ (mean - level) / ((share * away) @ away))
+        left = mean - level - slope * away
+        scale = median(np.abs(left))
         if scale == 0:
             break
         weight = 1.0 / (1.0 + (left / (2.0 * scale)) ** 2)
-    return slope[0] * row
+    return slope * row
 
 
+@lru_cache(maxsize=32)
 def _kernel(fwhm: float) -> FloatArray:
     """Profile freed of its mean and slope over a window of two FWHM to each side: blind to background and gradient."""
     half = max(2, int(np.ceil(2 * fwhm)))
     profile = Gaussian().integrate(2 * half + 1, np.array([float(half)]), np.array([fwhm]))[0]
-    return profile - profile.mean()
+    return np.asarray(profile - profile.mean())
 
 
-def _filtered(binned: Binned, level: FloatArray, fwhm: float) -> FloatArray:
-    """S/N of a source of this width centred on each row of each bin."""
-    kernel = _kernel(fwhm)
-    half = len(kernel) // 2
-    seen = binned.weight > 0
-    values = np.where(seen, binned.data - level, 0.0)
-    variance = np.where(seen, 1.0 / np.where(seen, binned.weight, 1.0), 0.0)
-    top, bottom = np.zeros_like(values), np.zeros_like(values)
-    n_cross = values.shape[1]
-    for step, k in zip(range(-half, half + 1), kernel, strict=True):
-        if abs(step) >= n_cross:
-            continue
-        source = slice(max(step, 0), n_cross + min(step, 0))
-        target = slice(max(-step, 0), n_cross + min(-step, 0))
-        top[:, target] += k * values[:, source]
-        bottom[:, target] += k * k * variance[:, source]
-    return np.where((bottom > 0) & seen, top / np.sqrt(np.where(bottom > 0, bottom, 1.0)), 0.0)
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Bins freed of their background: good pixels' values and variances (zero where bad)."""
+
+    values: FloatArray
+    variance: FloatArray
+    seen: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, binned: Binned, level: FloatArray) -> _Search:
+        """The bins above a level."""
+        seen = binned.weight > 0
+        variance = np.divide(1.0, binned.weight, out=np.zeros_like(binned.weight), where=seen)
+        return cls(np.where(seen, binned.data - level, 0.0), variance, seen)
+
+    def filtered(self, fwhm: float) -> FloatArray:
+        """S/N of a source of this width centred on each row of each bin."""
+        top, bottom = np.empty((2, *self.values.shape))
+        order.correlate_rows(contiguous(self.values), contiguous(self.variance), _kernel(fwhm), top, bottom)
+        use = (bottom > 0) & self.seen
+        return np.divide(top, np.sqrt(bottom), out=np.zeros_like(top), where=use)
 
 
 def _row_score(snr: FloatArray, lines: bool) -> FloatArray:

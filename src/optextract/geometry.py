@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
+from .compiled import contiguous
+from .compiled.fit import legendre
 from .profiles import Shape
 
-__all__ = ["Fit", "Geometry", "Problem", "evaluate", "terms_of"]
+__all__ = ["Fit", "Geometry", "Problem", "evaluate", "legendre_basis", "terms_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -58,6 +59,25 @@ class Geometry:
         return (2 * np.asarray(column, dtype=float) - low - high) / max(high - low, 1.0)
 
 
+def legendre_basis(x: FloatArray, degree: int) -> FloatArray:
+    """Legendre polynomials up to a degree.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n,)
+        On [-1, 1].
+    degree : int
+        Zero or more.
+
+    Returns
+    -------
+    ndarray, shape (n, degree + 1)
+    """
+    out = np.empty((len(x), degree + 1))
+    legendre(contiguous(x), out)
+    return out
+
+
 def evaluate(geometry: Geometry, column: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Centre and FWHM of each source.
 
@@ -74,11 +94,13 @@ def evaluate(geometry: Geometry, column: FloatArray) -> tuple[FloatArray, FloatA
         Row of the window, and pixel.
     """
     x = geometry.mapped(column)
-    first = legvander(x, len(geometry.centre) - 1) @ geometry.centre
+    n_centre, n_width = len(geometry.centre), geometry.log_fwhm.shape[1]
+    basis = legendre_basis(x, max(n_centre, n_width) - 1)
+    first = basis[:, :n_centre] @ geometry.centre
     if geometry.given is not None:
         first = first + np.interp(column, np.arange(len(geometry.given)), geometry.given)
     centre = first + np.concatenate([[0.0], geometry.offsets])[:, None]
-    width = np.exp(geometry.log_fwhm @ legvander(x, geometry.log_fwhm.shape[1] - 1).T)
+    width = np.exp(geometry.log_fwhm @ basis[:, :n_width].T)
     return centre, np.broadcast_to(width, centre.shape)
 
 
@@ -195,10 +217,11 @@ def terms_of(
     n_source, n_column = centre.shape
     n_term = n_source * (1 + len(nods)) + len(background)
     terms = np.empty((n_column, n_term, n_cross))
+    shape = shape.fast()
     slot = 0
     for offset in (0.0, *nods):
         for source in range(n_source):
-            terms[:, slot] = shape.integrate(n_cross, centre[source] + offset, fwhm[source])
+            shape.fill(terms, slot, centre[source] + offset, fwhm[source])
             slot += 1
     terms[:, slot:] = background
     return terms

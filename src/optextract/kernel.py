@@ -110,17 +110,19 @@ def choose_columns(detection: Detection, n_disp: int, kernel: Kernel, first_colu
             limits = (first_column, first_column + n_disp - 1)
             raise bad_value("kernel.disp", "Recipe", f"inside the region's columns {limits}", kernel.disp, RecipeError)
         return max(low, 0), min(high, n_disp - 1)
-    edges, snr, row = detection.edges, detection.bin_snr, detection.row
-    n_bin = len(snr)
+    edges, n_bin = detection.edges, len(detection.bin_snr)
+    row = detection.row.tolist()
+    total = np.concatenate([[0.0], np.cumsum(detection.bin_snr)]).tolist()
+    still = max(1.0, 0.3 * detection.fwhm)
     best, window = -np.inf, (0, n_bin)
     size = n_bin
     while size >= 1:
         for start in range(0, n_bin - size + 1, max(1, size // 2)):
-            part = slice(start, start + size)
-            if np.ptp(row[part]) > max(1.0, 0.3 * detection.fwhm):
+            part = row[start : start + size]
+            if max(part) - min(part) > still:
                 continue
             # a little in favour of the larger window: it holds more of the trace
-            score = float(np.sum(snr[part]) / np.sqrt(size)) * (1 + 0.02 * size / n_bin)
+            score = (total[start + size] - total[start]) / size**0.5 * (1 + 0.02 * size / n_bin)
             if score > best:
                 best, window = score, (start, start + size)
         size //= 2

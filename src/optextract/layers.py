@@ -12,7 +12,7 @@ from .background import BackgroundFit
 from .noise import pulls
 from .recipe import Noise
 from .reject import Rejected
-from .solve import Solution, solve_columns
+from .solve import Solution, model_of, solve_columns
 
 __all__ = ["Final", "Layers", "NoiseScale", "Swept", "check_noise", "solve_final"]
 
@@ -152,11 +152,15 @@ def solve_final(layers: Layers, data: FloatArray) -> Final:
         # f = N^-1 P W (D - B): an error of the background term b moves the flux by N^-1 P W b
         sensitivity = inverse @ ((profiles * kept[:, None, :]) @ layers.background.basis.T)
         covariance = covariance + layers.background.flux_covariance(sensitivity)
-    all_pixels = np.where(layers.weight > 0, data - layers.background.image, 0.0)
-    unrejected = solve_columns(all_pixels, layers.weight, profiles).coefficients[:, :n_source]
+    unrejected = solution.coefficients[:, :n_source].copy()
+    hit = np.flatnonzero((kept != layers.weight).any(axis=1))
+    if len(hit):
+        weight = layers.weight[hit]
+        all_pixels = np.where(weight > 0, data[hit] - layers.background.image[hit], 0.0)
+        unrejected[hit] = solve_columns(all_pixels, weight, profiles[hit]).coefficients[:, :n_source]
     sources = layers.sources
     good = np.where(kept[:, None, :] > 0, sources, 0.0).sum(axis=2)
-    light = np.einsum("xty,xt->xy", profiles, solution.coefficients)
+    light = model_of(profiles, solution.coefficients)
     residual = np.where(kept > 0, data - layers.background.image - light, 0.0)
     return Final(solution, covariance[:, :n_source, :n_source], unrejected, good, sources.sum(axis=2), light, residual)
 

@@ -68,18 +68,16 @@ def matched_boxcar(
     lower = np.maximum(layers.centre - 0.5 * width, -0.5)
     upper = np.minimum(layers.centre + 0.5 * width, window.n_cross - 0.5)
     upper = np.maximum(upper, lower + 1e-6)
-    good = (layers.kept > 0).T
-    with np.errstate(divide="ignore"):
-        total = np.where(good, 1.0 / layers.kept.T, 0.0)
-    images = {"total": total}
+    good = layers.kept > 0
+    images = {"total": np.divide(1.0, layers.kept, out=np.zeros_like(layers.kept), where=good)}
     for name, image in variance.parts.items():
-        images[name] = np.where(good, np.nan_to_num(window.part(image).T), 0.0) * factor
-    data = window.data.T - layers.background.image.T
+        images[name] = np.nan_to_num(window.part(image)) * factor
+    data = window.data - layers.background.image
     flux, error, flags, count = [], [], [], []
     spread: dict[str, list[FloatArray]] = {name: [] for name in variance.parts}
     for k in range(n_source):
         f, parts, flag, n = sum_aperture(data, good, images, lower[k], upper[k], scale)
-        extra = _boxcar_background(layers, coverage(window.n_cross, lower[k], upper[k]).T * good.T) * scale**2
+        extra = _boxcar_background(layers, coverage(window.n_cross, lower[k], upper[k]).T * good) * scale**2
         flux.append(f)
         error.append(np.sqrt(parts.pop("total") + extra))
         flags.append(flag)

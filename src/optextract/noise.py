@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import contiguous, sums
 from .errors import FrameError, RecipeError, bad_value
 from .frame import Frame
 from .recipe import Noise
+from .robust import median, robust_rms
+from .solve import solve_columns
 
-__all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls", "robust_rms"]
+__all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls"]
 
 FloatArray = NDArray[np.float64]
 
@@ -185,44 +188,30 @@ def data_derived_slope(
     """
     # below zero a Poisson variance is often cut off; as far above the model as below it, because noisy pixels, whose
     # variance is large for other reasons, would otherwise be those of positive residuals
-    use = good & (model > 0) & (np.abs(flux - model) < model)
-    residual = (flux - model)[use]
-    if residual.size < 30:
+    picked = np.empty((3, flux.size))
+    shape = (-1, flux.shape[-1])
+    images = (contiguous(image).reshape(shape) for image in (variance, flux, model))
+    n = sums.pick_levels(*images, np.ascontiguousarray(good).reshape(shape), picked)
+    residual, level, values = (np.ascontiguousarray(line[:n]) for line in picked)
+    if n < 30:
         return 0.0, 0.0
     clip = 5 * robust_rms(residual)
-    near = np.abs(residual) < clip
-    residual, level, values = residual[near], model[use][near], variance[use][near]
-    if residual.size < 30:
-        return 0.0, 0.0
     # the smooth part of the variance follows the model: take it out before looking at the residual's part
-    basis = np.stack([np.ones_like(level), level, np.sqrt(level), residual])
-    scale = np.sqrt((basis**2).mean(axis=1))
-    scale[scale == 0] = 1.0
-    basis /= scale[:, None]
-    matrix, vector = basis @ basis.T, basis @ values
-    solution = np.linalg.pinv(matrix, rcond=1e-10) @ vector
-    left = float(values @ values - vector @ solution)
-    slope = float(solution[-1] / scale[-1])
-    if abs(slope) * clip < 1e-6 * float(values.mean()):  # rounding, of a variance that is all the same
+    matrix, vector = np.zeros((4, 4)), np.zeros(4)
+    count, total, square = sums.slope_sums(residual, level, values, clip, matrix, vector)
+    if count < 30:
         return 0.0, 0.0
-    error = float(np.sqrt(max(left, 0.0) / max(len(values) - 4, 1)) / (scale[-1] * np.sqrt(matrix[-1, -1])))
+    scale = np.sqrt(np.diag(matrix) / count)
+    scale[scale == 0] = 1.0
+    matrix /= np.outer(scale, scale)
+    vector /= scale
+    solution = np.linalg.pinv(matrix, rcond=1e-10) @ vector
+    left = float(square - vector @ solution)
+    slope = float(solution[-1] / scale[-1])
+    if abs(slope) * clip < 1e-6 * total / count:  # rounding, of a variance that is all the same
+        return 0.0, 0.0
+    error = float(np.sqrt(max(left, 0.0) / max(count - 4, 1)) / (scale[-1] * np.sqrt(matrix[-1, -1])))
     return slope, slope / error if error > 0 else np.inf
-
-
-def robust_rms(values: FloatArray) -> float:
-    """Estimate the standard deviation about zero from the median absolute value.
-
-    Parameters
-    ----------
-    values : ndarray
-        Values of any shape, without NaN.
-
-    Returns
-    -------
-    float
-        1.4826 times the median of the absolute values (exact for a normal distribution); NaN without values.
-    """
-    return float(_MAD * np.median(np.abs(values))) if np.size(values) else float("nan")
 
 
 def pulls(
@@ -255,8 +244,9 @@ def pulls(
         "profile": float("nan"),
         **{f"bin{n}": float("nan") for n in n_bins},
     }
-    use = clear & (weight > 0)
-    pull = residual[use] * np.sqrt(weight[use])
+    picked = np.empty(residual.size)
+    nothing = np.zeros_like(residual)
+    pull = picked[: sums.pick_pulls(contiguous(residual), nothing, contiguous(weight), clear, picked)]
     result["n"] = int(pull.size)
     if pull.size < 100:
         return result
@@ -293,10 +283,11 @@ def _blank_spectra(
         if clear[position : position + size].all():
             moved = profile[:, start : start + size]
             window = slice(position, position + size)
-            norm = np.einsum("xy,xy,xy->x", moved, moved, weight[:, window])
-            full = norm > 0.3 * np.median(norm[norm > 0]) if (norm > 0).any() else norm > 0
+            solution = solve_columns(residual[:, window], weight[:, window], moved[:, None])
+            norm = 1.0 / solution.covariance[:, 0, 0]
+            full = norm > 0.3 * median(norm[norm > 0]) if (norm > 0).any() else norm > 0
             if full.sum() >= 20:
-                flux.append(np.einsum("xy,xy,xy->x", moved, residual[:, window], weight[:, window])[full] / norm[full])
+                flux.append(solution.coefficients[full, 0])
                 inverse.append(norm[full])
             position += size
         else:

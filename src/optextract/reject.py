@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .solve import leverage, solve_columns
+from .compiled import contiguous
+from .compiled.outliers import best_run, leave_one_out
+from .robust import median
+from .solve import Solution, model_of, solve_columns
 
 __all__ = ["Rejected", "reject"]
 
@@ -25,8 +29,9 @@ _RESTORE_SNR = 20.0
 _HIT_COST = 12.0  # chi2 that blaming one more core pixel must save: each was chosen as the worst of its column
 _PROFILE_ERROR = 0.6  # of the peak: how far a wrong profile may be from a pixel
 _MANY = 0.1  # of the columns
+_WING = 0.003  # a pixel with less of the profile than this tells nothing of the flux
 _LONGEST = 6  # pixels of a column that one hit takes
-_SURPRISE = 16.0  # highest cost of a flux far from its neighbours'
+_SURPRISE = 16.0  # highest cost of a flux far from its neighbours': it decides where explanations fit alike
 _ALONE = 8.0  # sigma above both neighbours, for a column in which nothing looks wrong
 _NO_LINE = 40.0  # cost of a flux that only a line without flanks could have
 _FLANK = 0.2  # of a line's peak in the next column, for a dispersion profile of a pixel or more
@@ -85,20 +90,21 @@ def reject(
     -------
     Rejected
     """
-    n_disp, n_cross = data.shape
-    pixels = np.zeros((n_disp, n_cross), dtype=bool)
-    active = np.flatnonzero((weight > 0).any(axis=1))
-    for _ in range(_MAX_ROUNDS):
-        if not len(active):
-            break
-        left = weight[active] * ~pixels[active]
-        rank, pull = _leave_one_out(data[active], left, profiles[active], n_source, floor, noise)
-        worst = rank.argmax(axis=1)
-        hit = pull[np.arange(len(active)), worst] > threshold
-        active = active[hit]
-        pixels[active, worst[hit]] = True
-    _reconsider(data, weight, profiles, pixels, n_source, threshold, floor, noise)
-    restored = _restore(data, weight, profiles, changes, pixels, n_source, noise)
+    pixels = np.empty(data.shape, dtype=bool)
+    leave_one_out(
+        contiguous(data),
+        contiguous(weight),
+        contiguous(profiles),
+        n_source,
+        float(threshold),
+        float(floor),
+        float(noise),
+        _MAX_ROUNDS,
+        pixels,
+    )
+    plain = solve_columns(data, weight, profiles)
+    _reconsider(data, weight, profiles, plain, pixels, n_source, threshold, floor, noise)
+    restored = _restore(data, weight, profiles, plain, changes, pixels, n_source, noise)
     back = (np.abs(profiles[:, :n_source]).max(axis=1) > _CORE) & restored[:, None]
     return Rejected(pixels & ~back, restored & (back & pixels).any(axis=1))
 
@@ -108,7 +114,7 @@ def _believable(
 ) -> NDArray[np.bool_]:
     """Core pixels that a wrong profile could explain: no further from the clean fit than a part of its peak."""
     clean = solve_columns(data, weight * ~pixels, profiles).coefficients
-    away = np.abs(data - (clean[:, None, :] @ profiles)[:, 0])
+    away = np.abs(data - model_of(profiles, clean))
     sources = np.abs(profiles[:, :n_source])
     peak = (np.maximum(clean[:, :n_source], 0.0) * sources.max(axis=2)).max(axis=1)
     return (sources.max(axis=1) > _CORE) & (away <= _PROFILE_ERROR * peak[:, None])
@@ -118,6 +124,7 @@ def _reconsider(
     data: FloatArray,
     weight: FloatArray,
     profiles: FloatArray,
+    plain: Solution,
     pixels: NDArray[np.bool_],
     n_source: int,
     threshold: float,
@@ -130,31 +137,38 @@ def _reconsider(
     those, or leaves a flux that only a line without flanks could have. All runs of a few neighbouring pixels are
     tried; the fewest pixels that make the column consistent win.
     """
-    light = np.abs(profiles[:, :n_source]).max(axis=1)
-    reach = light > 0.003
+    reach = np.abs(profiles[:, :n_source]).max(axis=1) > _WING
     count = (pixels & reach).sum(axis=1)
     if (count >= 2).sum() > _MANY * len(pixels):
         return  # not hits but a profile that does not fit: no explanation by pixels is right
-    clean = solve_columns(data, weight * ~pixels, profiles)
-    flux, error = clean.coefficients[:, :n_source], np.sqrt(clean.covariance[:, 0, 0])
-    for column in map(int, np.flatnonzero((count > 0) | _stands_alone(flux[:, 0], noise * error))):
-        level = np.maximum(np.median(flux[max(column - 5, 0) : column + 6], axis=0), 0.0)
+    flux, error = plain.coefficients[:, :n_source].copy(), np.sqrt(plain.covariance[:, 0, 0])
+    hit = np.flatnonzero(pixels.any(axis=1))
+    clean = solve_columns(data[hit], weight[hit] * ~pixels[hit], profiles[hit])
+    flux[hit], error[hit] = clean.coefficients[:, :n_source], np.sqrt(clean.covariance[:, 0, 0])
+    for column in np.flatnonzero((count > 0) | _stands_alone(flux[:, 0], noise * error)).tolist():
+        around = flux[max(column - 5, 0) : column + 6]
+        level = np.array([max(median(line), 0.0) for line in around.T])
         most = _brightest(flux[:, 0], error, column, float(level[0]))
         if count[column] < 2 and not flux[column, 0] > most + 3.0 * noise * error[column]:
             continue
-        model_error = floor * (profiles[column, :n_source] * level[:, None]).sum(axis=0)
-        with np.errstate(divide="ignore"):
-            variance = noise**2 / weight[column] + model_error**2
+        model_error = floor * (level @ profiles[column, :n_source])
+        left = weight[column] / (noise**2 + weight[column] * model_error**2)
         rows = np.flatnonzero(reach[column])
-        tries = _runs(pixels[column], max(rows[0] - 1, 0), min(rows[-1] + 2, data.shape[1]))
-        left = np.where(tries | (weight[column] == 0), 0.0, 1.0 / variance)
-        many = np.broadcast_to(data[column], left.shape)
-        terms = np.broadcast_to(profiles[column], (len(left), *profiles[column].shape))
-        solution = solve_columns(many, left, terms)
-        removed = (tries & (weight[column] > 0)).sum(axis=1)
-        cost = solution.chi2 + 0.5 * threshold**2 * removed
-        cost += _surprise(solution.coefficients[:, 0], solution.covariance[:, 0, 0], float(level[0]), most)
-        pixels[column] = tries[int(cost.argmin())] & (weight[column] > 0)
+        low, high = max(rows[0] - 1, 0), min(rows[-1] + 2, data.shape[1])
+        best_run(
+            data[column : column + 1],
+            left[None, :],
+            profiles[column : column + 1],
+            pixels[column],
+            low,
+            high,
+            _LONGEST,
+            0.5 * threshold**2,
+            float(level[0]),
+            most,
+            _SURPRISE,
+            _NO_LINE,
+        )
 
 
 def _stands_alone(flux: FloatArray, error: FloatArray) -> NDArray[np.bool_]:
@@ -169,63 +183,19 @@ def _stands_alone(flux: FloatArray, error: FloatArray) -> NDArray[np.bool_]:
     return np.isfinite(error) & (flux > higher + _ALONE * known)
 
 
-def _runs(pixels: NDArray[np.bool_], low: int, high: int) -> NDArray[np.bool_]:
-    """Explanations of a column: the pixels as they are, and each run between two rows instead."""
-    runs = [(a, a + n) for n in range(1, _LONGEST + 1) for a in range(low, high - n + 1)]
-    tries = np.repeat(pixels[None, :], len(runs) + 1, axis=0)
-    tries[1:, low:high] = False
-    for k, (a, b) in enumerate(runs):
-        tries[k + 1, a:b] = True
-    return tries
-
-
 def _brightest(flux: FloatArray, error: FloatArray, column: int, level: float) -> float:
     """Flux that a line in a column may have, given how little of it the next columns hold; any if one has no data."""
     beside = [k for k in (column - 1, column + 1) if 0 <= k < len(flux)]
-    if not beside or not np.isfinite(error[beside]).all():
-        return float(np.inf)
-    return level + max(float(flux[beside].max()) - level, 0.0) / _FLANK
-
-
-def _surprise(flux: FloatArray, variance: FloatArray, level: float, most: float) -> FloatArray:
-    """Cost of a flux far from its neighbours': it decides between explanations that fit equally well, and no more.
-
-    Above `most` there is no line either, and the cost is that of an outlier more.
-    """
-    seen = np.isfinite(variance)
-    known = np.where(seen, variance, 0.0)
-    spread = known + (0.5 * level) ** 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cost = np.where(spread > 0, (flux - level) ** 2 / spread, 0.0)
-    alone = flux > most + 3.0 * np.sqrt(known)
-    return np.where(seen, np.minimum(cost, _SURPRISE) + np.where(alone, _NO_LINE, 0.0), 0.0)
-
-
-def _leave_one_out(
-    data: FloatArray, weight: FloatArray, profiles: FloatArray, n_source: int, floor: float, noise: float
-) -> tuple[FloatArray, FloatArray]:
-    """Drop of chi2 without each pixel, and its residual over its error against the fit of the others."""
-    solution = solve_columns(data, weight, profiles)
-    covariance = np.where(np.isfinite(solution.covariance), solution.covariance, 0.0)
-    residual = data - np.einsum("xty,xt->xy", profiles, solution.coefficients)
-    # a pixel that alone carries its flux cannot be judged by the others
-    free = 1.0 - np.clip(leverage(weight, profiles, covariance), 0.0, 0.98)
-    rank = residual**2 * weight / free
-    outside = residual / free
-    # the source's light in the pixel according to the others: f without pixel i, f_i = f - C p w r / (1 - h)
-    pulled = (covariance @ profiles)[:, :n_source] * (weight * outside)[:, None, :]
-    without = np.maximum(solution.coefficients[:, :n_source, None] - pulled, 0.0)
-    light = (profiles[:, :n_source] * without).sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(noise**2 / (weight * free) + (floor * light) ** 2)
-        pull = np.where(weight > 0, np.abs(outside) / error, 0.0)
-    return np.where(weight > 0, rank, 0.0), pull
+    if not beside or not all(isfinite(error[k]) for k in beside):
+        return inf
+    return level + max(max(float(flux[k]) for k in beside) - level, 0.0) / _FLANK
 
 
 def _restore(
     data: FloatArray,
     weight: FloatArray,
     profiles: FloatArray,
+    plain: Solution,
     changes: Callable[[NDArray[np.intp]], FloatArray],
     pixels: NDArray[np.bool_],
     n_source: int,
@@ -241,7 +211,6 @@ def _restore(
     restored = np.zeros(len(data), dtype=bool)
     if not len(suspects):
         return restored
-    plain = solve_columns(data, weight, profiles)
     flux, error = plain.coefficients[:, :n_source].max(axis=1), np.sqrt(plain.covariance[:, 0, 0])
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = flux / error
@@ -273,7 +242,7 @@ def _restore(
 def _has_flanks(flux: FloatArray, error: FloatArray, column: int) -> bool:
     """Whether a column that stands out shares its light with the next one: a line does, a hit need not."""
     far = np.concatenate([flux[max(column - 10, 0) : max(column - 2, 0)], flux[column + 3 : column + 11]])
-    level = float(np.median(far)) if len(far) else 0.0
+    level = median(far) if len(far) else 0.0
     excess = float(flux[column]) - level
     if excess < 0.5 * max(level, 0.0) or excess < 5.0 * error[column]:
         return True  # no line, but a profile that does not fit the continuum

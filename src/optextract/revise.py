@@ -13,7 +13,7 @@ from scipy.signal import convolve
 from .background import BackgroundFit
 from .noise import Variance, data_derived_slope
 from .recipe import Noise
-from .solve import solve_columns
+from .solve import model_of, solve_columns
 from .window import Window
 
 __all__ = ["find_slope", "model_light", "revised_variance"]
@@ -126,8 +126,8 @@ def model_light(
         error = np.sqrt(np.where(seen, np.einsum("xtt->xt", solution.covariance), 0.0))
         mean = _running(np.where(seen, flux, 0.0), smooth) / np.maximum(_running(seen.astype(float), smooth), 1.0)
         flux = np.where(np.abs(flux - mean) < 3.0 * error, mean, flux)
-        return (flux[:, None, :] @ profiles)[:, 0]
-    return np.einsum("xty,xt->xy", profiles, solution.coefficients)
+        return model_of(profiles, flux)
+    return model_of(profiles, solution.coefficients)
 
 
 def _running(values: FloatArray, reach: int) -> FloatArray:

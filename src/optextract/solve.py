@@ -15,12 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Solution", "condition", "invert_normal", "leverage", "normal_equations", "propagate", "solve_columns"]
+from .compiled import contiguous, linear
+
+__all__ = [
+    "Solution",
+    "condition",
+    "invert_normal",
+    "model_of",
+    "normal_equations",
+    "propagate",
+    "solve_columns",
+]
 
 FloatArray = NDArray[np.float64]
-
-#: Terms whose correlation matrix has a smaller inverse condition than this are not told apart by the data.
-_RIDGE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +67,10 @@ def normal_equations(
     vector : ndarray, shape (n_disp, n_term)
     square : ndarray, shape (n_disp,)
     """
-    weighted = terms * weight[:, None, :]
-    if terms.shape[1] == 1:  # Horne's sums; a matrix product per column costs three times as much
-        matrix = np.einsum("xty,xty->x", weighted, terms)[:, None, None]
-        vector = np.einsum("xty,xy->xt", weighted, data)
-    else:
-        matrix = weighted @ terms.transpose(0, 2, 1)
-        vector = (weighted @ data[:, :, None])[:, :, 0]
-    return matrix, vector, np.einsum("xy,xy,xy->x", data, data, weight)
+    n_disp, n_term = terms.shape[:2]
+    matrix, vector, square = np.empty((n_disp, n_term, n_term)), np.empty((n_disp, n_term)), np.empty(n_disp)
+    linear.normal_all(contiguous(data), contiguous(weight), contiguous(terms), matrix, vector, square)
+    return matrix, vector, square
 
 
 def invert_normal(matrix: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -85,32 +88,9 @@ def invert_normal(matrix: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
     seen : ndarray of bool, shape (n_disp, n_term)
         Whether the data see the term.
     """
-    n_term = matrix.shape[1]
-    diagonal = np.einsum("xtt->xt", matrix)
-    # what is left of a profile's wing 15 decades down says nothing, and its inverse overflows
-    seen = diagonal > np.maximum(1e-30 * diagonal.max(axis=1, keepdims=True), 1e-250)
-    root = np.sqrt(np.where(seen, diagonal, 1.0))
-    if n_term == 1:
-        return (seen / np.where(seen, diagonal, 1.0))[:, :, None], seen
-    scaled = matrix / (root[:, :, None] * root[:, None, :])
-    index = np.arange(n_term)
-    # the ridge only matters where terms are degenerate; there it turns a singular matrix into a huge variance
-    scaled[:, index, index] = 1.0 + _RIDGE
-    inverse = _symmetric_inverse(scaled) / (root[:, :, None] * root[:, None, :])
-    return inverse * (seen[:, :, None] & seen[:, None, :]), seen
-
-
-def _symmetric_inverse(matrix: FloatArray) -> FloatArray:
-    """Inverse of symmetric positive matrices; two by two in closed form."""
-    if matrix.shape[1] == 2:
-        off = matrix[:, 0, 1]
-        determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - off * off
-        inverse = np.empty_like(matrix)
-        inverse[:, 0, 0] = matrix[:, 1, 1] / determinant
-        inverse[:, 1, 1] = matrix[:, 0, 0] / determinant
-        inverse[:, 0, 1] = inverse[:, 1, 0] = -off / determinant
-        return inverse
-    return np.asarray(np.linalg.inv(matrix))
+    inverse, seen = np.empty(matrix.shape), np.empty(matrix.shape[:2], dtype=bool)
+    linear.invert_all(contiguous(matrix), inverse, seen)
+    return inverse, seen
 
 
 def condition(matrix: FloatArray) -> FloatArray:
@@ -148,37 +128,41 @@ def solve_columns(data: FloatArray, weight: FloatArray, terms: FloatArray) -> So
     Solution
         Coefficients, covariance ``(A^T N^-1 A)^-1`` and chi2.
     """
-    matrix, vector, square = normal_equations(data, weight, terms)
-    inverse, seen = invert_normal(matrix)
-    coefficients = np.einsum("xts,xs->xt", inverse, vector)
-    chi2 = square - np.einsum("xt,xt->x", vector, coefficients)
-    index = np.arange(matrix.shape[1])
-    inverse[:, index, index] = np.where(seen, inverse[:, index, index], np.inf)
-    return Solution(coefficients, inverse, np.maximum(chi2, 0.0))
+    n_disp, n_term = terms.shape[:2]
+    solution = Solution(np.empty((n_disp, n_term)), np.empty((n_disp, n_term, n_term)), np.empty(n_disp))
+    linear.solve_all(
+        contiguous(data),
+        contiguous(weight),
+        contiguous(terms),
+        solution.coefficients,
+        solution.covariance,
+        solution.chi2,
+    )
+    return solution
 
 
-def leverage(weight: FloatArray, terms: FloatArray, inverse: FloatArray) -> FloatArray:
-    """Leverage h of each pixel: the derivative of its fitted value with respect to its own.
+def model_of(terms: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """Sum of the terms of each column times their coefficients.
 
     Parameters
     ----------
-    weight : ndarray, shape (n_disp, n_cross)
-        Inverse variances (zero where masked).
     terms : ndarray, shape (n_disp, n_term, n_cross)
         Model per unit coefficient.
-    inverse : ndarray, shape (n_disp, n_term, n_term)
-        Inverse normal matrix.
+    coefficients : ndarray, shape (n_disp, n_term)
+        What each counts.
 
     Returns
     -------
     ndarray, shape (n_disp, n_cross)
     """
-    if terms.shape[1] == 1:
-        return terms[:, 0] ** 2 * inverse[:, 0] * weight
-    return np.einsum("xty,xty->xy", inverse @ terms, terms) * weight
+    image = np.empty((terms.shape[0], terms.shape[2]))
+    linear.combine(contiguous(terms), contiguous(coefficients), image)
+    return image
 
 
-def propagate(weight: FloatArray, terms: FloatArray, inverse: FloatArray, variance: FloatArray) -> FloatArray:
+def propagate(
+    weight: FloatArray, terms: FloatArray, inverse: FloatArray, variance: FloatArray, n_first: int | None = None
+) -> FloatArray:
     """Variance of each coefficient where the pixels' variance is `variance`, through weights made with another.
 
     Parameters
@@ -187,10 +171,13 @@ def propagate(weight: FloatArray, terms: FloatArray, inverse: FloatArray, varian
         The weights, terms and inverse normal matrix of the solution.
     variance : ndarray, shape (n_disp, n_cross)
         Variance (or one component of it) of each pixel.
+    n_first : int, optional
+        How many coefficients to do it for; absent: all.
 
     Returns
     -------
-    ndarray, shape (n_disp, n_term)
+    ndarray, shape (n_disp, n_first)
     """
-    linear = (inverse @ terms) * weight[:, None, :]
-    return np.einsum("xty,xy->xt", linear * linear, variance)
+    out = np.empty((terms.shape[0], terms.shape[1] if n_first is None else n_first))
+    linear.propagate_all(contiguous(weight), contiguous(terms), contiguous(inverse), contiguous(variance), out)
+    return out

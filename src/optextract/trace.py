@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from .bins import Binned
-from .geometry import Fit, Geometry, Problem
+from .compiled import contiguous
+from .compiled.fit import damped_step, project
+from .geometry import Fit, Geometry, Problem, legendre_basis
 from .profiles import Shape
-from .solve import invert_normal
 
 __all__ = ["fit_geometry", "information_criterion"]
 
@@ -44,21 +44,24 @@ class _Fitter:
     """Evaluates chi2, its gradient and curvature; holds the bins and the layout of the parameter vector."""
 
     def __init__(self, binned: Binned, start: Geometry, problem: Problem) -> None:
-        self.data, self.weight = binned.data, binned.weight
+        self.data, self.weight = contiguous(binned.data), contiguous(binned.weight)
         self.column, self.problem, self.start = binned.column, problem, start
         self.n_cross = self.data.shape[1]
         x = start.mapped(self.column)
-        self.centre_basis = legvander(x, len(start.centre) - 1)
-        self.width_basis = legvander(x, start.log_fwhm.shape[1] - 1)
+        self.centre_basis = legendre_basis(x, len(start.centre) - 1)
+        self.width_basis = legendre_basis(x, start.log_fwhm.shape[1] - 1)
         self.given = 0.0 if start.given is None else np.interp(self.column, np.arange(len(start.given)), start.given)
         self.n_width = start.log_fwhm.shape[0]
         self.n_source = len(start.offsets) + 1
         spaced = bool(problem.nods) and problem.prior_spacing is not None
         indexed = problem.index_shape is not None
         self.sizes = (len(start.centre), start.log_fwhm.size, len(start.offsets), int(spaced), int(indexed))
+        self.log_bounds = float(np.log(problem.fwhm_bounds[0])), float(np.log(problem.fwhm_bounds[1]))
         self.places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(self.n_source)]
-        self.positive: NDArray[np.bool_] | None = None
-        self.source_of = np.array([source for source, _ in self.places])
+        self.positive = np.zeros((len(self.data), len(self.places) - self.n_source), dtype=bool)
+        self.decided = False
+        self.source_of = np.array([source for source, _ in self.places], dtype=np.intp)
+        self.told = np.array([offset for _, offset in self.places])
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -69,7 +72,7 @@ class _Fitter:
         self.basis = np.concatenate([self.centre_basis, *[self.width_basis] * self.n_width, constant], axis=1)
         tail = range(1 + self.n_width, 1 + self.n_width + n_constant)
         widths = np.repeat(np.arange(1, 1 + self.n_width), n_each)
-        self.field_of = np.concatenate([np.zeros(self.sizes[0], dtype=int), widths, np.array(tail, dtype=int)])
+        self.field_of = np.concatenate([np.zeros(self.sizes[0], dtype=np.intp), widths, np.array(tail, dtype=np.intp)])
 
     def pack(self, geometry: Geometry, index: float) -> FloatArray:
         tail = [geometry.spacing] * self.sizes[3] + [index] * self.sizes[4]
@@ -108,21 +111,21 @@ class _Fitter:
         out = vector.copy()
         n_centre, n_width, _, n_spacing, n_index = self.sizes
         if self.start.given is None:
-            out[0] = min(max(out[0], self.problem.centre_bounds[0]), self.problem.centre_bounds[1])
-        low, high = np.log(self.problem.fwhm_bounds[0]), np.log(self.problem.fwhm_bounds[1])
-        width = out[n_centre : n_centre + n_width].reshape(self.start.log_fwhm.shape)
-        for each in width:
-            each[0] = min(max(each[0], low), high)
+            out[0] = _clip(out[0], *self.problem.centre_bounds)
+        low, high = self.log_bounds
+        n_each = self.start.log_fwhm.shape[1]
+        for slot in range(n_centre, n_centre + n_width, n_each):
+            mean = out[slot] = _clip(out[slot], low, high)
             # the extremes over the frame must stay within bounds too: shrink the variation where they do not
-            room = max(min(each[0] - low, high - each[0]), 0.0)
-            swing = np.abs(each[1:]).sum()
+            room = max(min(mean - low, high - mean), 0.0)
+            swing = sum(abs(value) for value in out[slot + 1 : slot + n_each].tolist())
             if swing > room:
-                each[1:] *= room / swing
+                out[slot + 1 : slot + n_each] *= room / swing
         if n_spacing:
             slot = sum(self.sizes[:3])
-            out[slot] = min(max(out[slot], 1.0 - _MOST_SPACING), 1.0 + _MOST_SPACING)
+            out[slot] = _clip(out[slot], 1.0 - _MOST_SPACING, 1.0 + _MOST_SPACING)
         if n_index:
-            out[-1] = min(max(out[-1], self.problem.index_bounds[0]), self.problem.index_bounds[1])
+            out[-1] = _clip(out[-1], *self.problem.index_bounds)
         return out
 
     def positions(self, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -139,81 +142,62 @@ class _Fitter:
         shape = self.problem.shape
         if self.sizes[4] and self.problem.index_shape is not None:
             shape = self.problem.index_shape(float(vector[-1]))
-        shape = shape.at(self.column)
+        bound = shape.fast().at(self.column)
         centre, fwhm = self.positions(vector)
-        places = [(source, offset * self.spacing(vector)) for source, offset in self.places]
-        n_profile = len(self.places)
-        n_term = n_profile + len(self.problem.background)
-        terms = np.empty((len(self.column), n_term, self.n_cross))
-        shifts = np.empty((len(self.column), n_profile, self.n_cross))
-        widths = np.empty_like(shifts)
-        for slot, (source, offset) in enumerate(places):
-            terms[:, slot], shifts[:, slot], widths[:, slot] = shape.derivatives(
-                self.n_cross, centre[source] + offset, fwhm[source]
-            )
+        spacing = self.spacing(vector)
+        places = [(centre[source] + offset * spacing, fwhm[source]) for source, offset in self.places]
+        n_bin, n_profile, n_field = len(self.column), len(self.places), 1 + self.n_width + sum(self.sizes[2:])
+        terms = np.empty((n_bin, n_profile + len(self.problem.background), self.n_cross))
+        shifts, widths = np.empty((2, n_bin, n_profile, self.n_cross))
+        for slot, (position, width) in enumerate(places):
+            bound.fill_derivatives(terms, shifts, widths, slot, position, width)
         terms[:, n_profile:] = self.problem.background
-        weighted = terms * self.weight[:, None, :]
-        inverse, _ = invert_normal(weighted @ terms.transpose(0, 2, 1))
-        linear = (inverse @ (weighted @ self.data[:, :, None]))[:, :, 0]
-        if self.positive is None:
-            # a negative twin cannot be positive: what is bright there is something else, and must not shape the source;
-            # decided once a fit, because chi2 jumps with it
-            self.positive = linear[:, self.n_source : n_profile] > 0
-        if self.positive.any():
-            terms[:, self.n_source : n_profile][self.positive] = 0.0
-            weighted = terms * self.weight[:, None, :]
-            inverse, _ = invert_normal(weighted @ terms.transpose(0, 2, 1))
-            linear = (inverse @ (weighted @ self.data[:, :, None]))[:, :, 0]
-        residual = self.data - (linear[:, None, :] @ terms)[:, 0]
-        amplitude = linear[:, :n_profile]
-        fields = self._fields(shape, amplitude, shifts, widths, centre, fwhm, places)
-        weighted_fields = fields * self.weight[:, None, :]
-        gradient = (weighted_fields @ residual[:, :, None])[:, :, 0]
-        cross = weighted_fields @ terms.transpose(0, 2, 1)
-        curvature = weighted_fields @ fields.transpose(0, 2, 1) - cross @ inverse @ cross.transpose(0, 2, 1)
-        total = np.einsum("xp,xp->p", self.basis, gradient[:, self.field_of])
-        spread = curvature[:, self.field_of][:, :, self.field_of]
-        hessian = np.einsum("xp,xpq,xq->pq", self.basis, spread, self.basis)
-        chi2 = float(np.einsum("xy,xy,xy->", residual, residual, self.weight))
+        index = self._index_change(shape, terms, places)
+        amplitude, error = np.empty((2, n_bin, self.n_source))
+        gradient, curvature = np.empty((n_bin, n_field)), np.empty((n_bin, n_field, n_field))
+        total, hessian = np.empty(len(vector)), np.empty((len(vector), len(vector)))
+        chi2 = project(
+            self.data,
+            self.weight,
+            terms,
+            shifts,
+            widths,
+            index,
+            self.positive,
+            not self.decided,
+            self.source_of,
+            self.told,
+            self.n_source,
+            self.n_width,
+            bool(self.sizes[3]),
+            self.basis,
+            self.field_of,
+            amplitude,
+            error,
+            gradient,
+            curvature,
+            total,
+            hessian,
+        )
+        # a negative twin cannot be positive: decided once a fit, because chi2 jumps with it
+        self.decided = True
         chi2, total, hessian = self._priors(vector, chi2, total, hessian)
-        error = np.sqrt(np.einsum("xtt->xt", inverse)[:, : self.n_source])
-        return _State(chi2, total, hessian, amplitude[:, : self.n_source], error, gradient, curvature)
+        return _State(chi2, total, hessian, amplitude, error, gradient, curvature)
 
-    def _fields(
-        self,
-        shape: Shape,
-        amplitude: FloatArray,
-        shifts: FloatArray,
-        widths: FloatArray,
-        centre: FloatArray,
-        fwhm: FloatArray,
-        places: list[tuple[int, float]],
-    ) -> FloatArray:
-        """Model derivatives by shift, width (common or each), offsets, spacing, index: (n_column, n_field, n_cross)."""
-        moved = amplitude[:, :, None] * shifts
-        broadened = amplitude[:, :, None] * widths
-        fields = [moved.sum(axis=1)]
-        if self.n_width == 1:
-            fields.append(broadened.sum(axis=1))
-        else:
-            fields.extend(broadened[:, self.source_of == k].sum(axis=1) for k in range(self.n_width))
-        fields.extend(moved[:, self.source_of == k].sum(axis=1) for k in range(1, self.n_source))
-        if self.sizes[3]:
-            told = np.array([offset for _, offset in self.places])
-            fields.append(np.einsum("xpy,p->xy", moved, told))
-        if self.problem.index_shape is not None and shape.index is not None:
-            step = 0.01 * max(shape.index, 0.3)
-            # towards the inside of the bounds, where the family is defined
-            step = -step if shape.index + step > self.problem.index_bounds[1] else step
-            other = self.problem.index_shape(shape.index + step)
-            change = np.zeros_like(fields[0])
-            for slot, (source, offset) in enumerate(places):
-                position = centre[source] + offset
-                before = shape.integrate(self.n_cross, position, fwhm[source])
-                after = other.integrate(self.n_cross, position, fwhm[source])
-                change += amplitude[:, slot, None] * (after - before) / step
-            fields.append(change)
-        return np.stack(fields, axis=1)
+    def _index_change(self, shape: Shape, terms: FloatArray, places: list[tuple[FloatArray, FloatArray]]) -> FloatArray:
+        """Change of each profile with the shape's index, where that is free: (n_bin, n_profile or none, n_cross)."""
+        if self.problem.index_shape is None or shape.index is None:
+            return np.empty((len(terms), 0, self.n_cross))
+        step = 0.01 * max(shape.index, 0.3)
+        # towards the inside of the bounds, where the family is defined
+        step = -step if shape.index + step > self.problem.index_bounds[1] else step
+        other = self.problem.index_shape(shape.index + step)
+        index = np.empty((len(terms), len(places), self.n_cross))
+        for slot, (position, width) in enumerate(places):
+            other.fill(index, slot, position, width)
+        index -= terms[:, : len(places)]
+        index /= step
+        return index
 
     def _priors(
         self, vector: FloatArray, chi2: float, gradient: FloatArray, hessian: FloatArray
@@ -236,6 +220,10 @@ class _Fitter:
                 gradient[slot] -= (vector[slot] - mean) / sigma**2
                 hessian[slot, slot] += 1 / sigma**2
         return chi2, gradient, hessian
+
+
+def _clip(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 def _local(gradient: FloatArray, curvature: FloatArray) -> FloatArray:
@@ -283,23 +271,20 @@ def fit_geometry(
     limit[n_centre : n_centre + n_width] = 0.4
     if fitter.sizes[3]:
         limit[sum(fitter.sizes[:3])] = 0.03
+    step = np.empty(len(vector))
     for _ in range(max_steps):
         # what stands at a limit and would cross it stays there, or its clipped step would spoil those of the others
         moving = free & (fitter.bounded(vector + 1e-6 * np.sign(state.gradient)) != vector)
         if not moving.any():
             converged = True
             break
-        curvature = state.hessian[np.ix_(moving, moving)]
-        diagonal = np.diag(curvature)
-        damped = curvature + np.diag(damping * diagonal + 1e-12 * diagonal.max() + 1e-300)
         enough = tolerance * max(1.0, state.chi2 / freedom)
-        step = np.zeros(len(vector))
-        step[moving] = np.linalg.solve(damped, state.gradient[moving])
-        if damping <= 1e-3 and float(step @ state.gradient) < _NEGLIGIBLE * enough:
+        promise = damped_step(state.hessian, state.gradient, moving, damping, step)
+        if damping <= 1e-3 and promise < _NEGLIGIBLE * enough:
             # what is left to gain, twice the drop of chi2 / 2 that the curvature promises, is not worth a look
             converged = True
             break
-        trial = fitter.bounded(vector + np.clip(step, -limit, limit))
+        trial = fitter.bounded(vector + np.minimum(np.maximum(step, -limit), limit))
         if np.array_equal(trial, vector):
             converged = True
             break
@@ -317,7 +302,7 @@ def fit_geometry(
             damping *= 10
             if damping > 1e7:
                 # no step helps: at the minimum to rounding, or stuck
-                converged = bool(step[moving] @ state.gradient[moving] < 1e-6 * max(state.chi2, 1.0))
+                converged = promise < 1e-6 * max(state.chi2, 1.0)
                 break
     geometry, shape = fitter.unpack(vector)
     n_data = int((fitter.weight > 0).sum())

@@ -15,7 +15,7 @@ from .geometry import evaluate
 from .layers import Swept
 from .locate import Start
 from .recipe import Recipe
-from .solve import solve_columns
+from .solve import model_of, solve_columns
 from .window import Window
 
 __all__ = ["first_choice", "refine"]
@@ -140,5 +140,5 @@ def _second_bins(window: Window, swept: Swept) -> Binned:
     # no column counts for more than a bin: one cosmic ray must not take the bins from all others
     edges = edges_by_signal(np.minimum(strength, _BIN_SNR**2), _BIN_SNR**2, _MOST_BINS)
     edges = split_moving(edges, swept.centre[0], _MOST_MOVE * swept.fwhm[0])
-    light = np.einsum("xty,xt->xy", swept.profiles, np.where(seen, solution.coefficients, 0.0))
+    light = model_of(swept.profiles, np.where(seen, solution.coefficients, 0.0))
     return mean_bins(data, kept, light, edges, solution.coefficients[:, :n_source].max(axis=1))

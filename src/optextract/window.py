@@ -94,9 +94,11 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
     rows = np.flatnonzero(useful.any(axis=1))
     columns = np.flatnonzero(useful.any(axis=0))
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    total = variance.total[box].T * factor
+    # column after column in memory, as the loops go through them
+    total, flux = (np.ascontiguousarray(image[box].T) for image in (variance.total, frame.flux))
+    total = total * factor
     with np.errstate(invalid="ignore"):
-        good = useful[box].T & np.isfinite(total) & (total > 0)
-    data = np.where(good, frame.flux[box].T, 0.0)
+        good = np.ascontiguousarray(useful[box].T) & np.isfinite(total) & (total > 0)
+    data = np.where(good, flux, 0.0)
     total = np.where(good, total, 1.0)
     return Window(data, np.where(good, 1.0 / total, 0.0), total, int(rows[0]), int(columns[0]), frame.shape)

@@ -11,8 +11,8 @@ from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import OptextractError, bad_value
-from ..noise import robust_rms
 from ..results import Extraction, freeze
+from ..robust import robust_rms
 from ._grid import averaged, overlap, pixel_edges, solve, split
 from ._result import Agreement, Combined
 

@@ -1,0 +1,274 @@
+"""Weighted linear least squares in each column."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import compiled
+
+__all__ = ["combine", "invert", "invert_all", "normal", "normal_all", "propagate_all", "reduce_all", "solve_all"]
+
+FloatArray = NDArray[np.float64]
+
+#: What is added to the unit diagonal: it matters only where terms are degenerate, and turns a singular matrix into a
+#: huge variance there.
+_RIDGE = 1e-12
+
+
+@compiled
+def normal(
+    data: FloatArray, weight: FloatArray, terms: FloatArray, x: int, matrix: FloatArray, vector: FloatArray
+) -> float:
+    """Normal equations of column x; gives the weighted sum of squares.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+    terms : ndarray, shape (n_disp, n_term, n_cross)
+    x : int
+        The column: cut out here, it would cost as much as the sums.
+    matrix : ndarray, shape (n_term, n_term)
+        Filled.
+    vector : ndarray, shape (n_term,)
+        Filled.
+    """
+    n_term, n_cross = terms.shape[1], terms.shape[2]
+    for t in range(n_term):
+        total = 0.0
+        for y in range(n_cross):
+            total += terms[x, t, y] * weight[x, y] * data[x, y]
+        vector[t] = total
+        for s in range(t + 1):
+            total = 0.0
+            for y in range(n_cross):
+                total += terms[x, t, y] * weight[x, y] * terms[x, s, y]
+            matrix[t, s] = total
+            matrix[s, t] = total
+    square = 0.0
+    for y in range(n_cross):
+        square += data[x, y] * weight[x, y] * data[x, y]
+    return square
+
+
+@compiled
+def invert(matrix: FloatArray, inverse: FloatArray, seen: NDArray[np.bool_], lower: FloatArray) -> None:
+    """Inverse of one normal matrix, scaled to unit diagonal: closed form up to two by two, else Cholesky's factor.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n_term, n_term)
+    inverse : ndarray, shape (n_term, n_term)
+        Filled; zero rows and columns for terms that no good pixel sees.
+    seen : ndarray of bool, shape (n_term,)
+        Filled: whether a good pixel sees the term.
+    lower : ndarray, shape (n_term + 1, n_term)
+        Room to work in.
+    """
+    n = matrix.shape[0]
+    top = 0.0
+    for i in range(n):
+        top = max(top, matrix[i, i])
+    # what is left of a profile's wing 15 decades down says nothing, and its inverse overflows
+    least = max(1e-30 * top, 1e-250)
+    for i in range(n):
+        seen[i] = matrix[i, i] > least
+        lower[n, i] = 1.0 / np.sqrt(matrix[i, i]) if seen[i] else 0.0
+    if n == 1:
+        inverse[0, 0] = 1.0 / matrix[0, 0] if seen[0] else 0.0
+        return
+    if n == 2:
+        off = matrix[0, 1] * lower[n, 0] * lower[n, 1]
+        determinant = 1.0 / ((1.0 + _RIDGE) ** 2 - off * off)
+        inverse[0, 0] = (1.0 + _RIDGE) * determinant * lower[n, 0] ** 2
+        inverse[1, 1] = (1.0 + _RIDGE) * determinant * lower[n, 1] ** 2
+        inverse[0, 1] = inverse[1, 0] = -off * determinant * lower[n, 0] * lower[n, 1]
+        return
+    # the factor, with the inverses of its diagonal where that would stand
+    for i in range(n):
+        for j in range(i):
+            value = matrix[i, j] * lower[n, i] * lower[n, j]
+            for k in range(j):
+                value -= lower[i, k] * lower[j, k]
+            lower[i, j] = value * lower[j, j]
+        value = 1.0 + _RIDGE
+        for k in range(i):
+            value -= lower[i, k] * lower[i, k]
+        lower[i, i] = 1.0 / np.sqrt(max(value, 1e-16))
+    # its own inverse in place, then the square of that
+    for j in range(n):
+        for i in range(j + 1, n):
+            value = 0.0
+            for k in range(j, i):
+                value -= lower[i, k] * lower[k, j]
+            lower[i, j] = value * lower[i, i]
+    for i in range(n):
+        for j in range(i + 1):
+            value = 0.0
+            for k in range(i, n):
+                value += lower[k, i] * lower[k, j]
+            value *= lower[n, i] * lower[n, j]
+            inverse[i, j] = value
+            inverse[j, i] = value
+
+
+@compiled
+def normal_all(
+    data: FloatArray, weight: FloatArray, terms: FloatArray, matrix: FloatArray, vector: FloatArray, square: FloatArray
+) -> None:
+    """Normal equations of all columns: see `optextract.solve.normal_equations`."""
+    n = terms.shape[1]
+    one, right = np.zeros((n, n)), np.zeros(n)
+    for x in range(len(data)):
+        square[x] = normal(data, weight, terms, x, one, right)
+        for i in range(n):
+            vector[x, i] = right[i]
+            for j in range(n):
+                matrix[x, i, j] = one[i, j]
+
+
+@compiled
+def invert_all(matrix: FloatArray, inverse: FloatArray, seen: NDArray[np.bool_]) -> None:
+    """Inverses of all columns: see `optextract.solve.invert_normal`."""
+    n = matrix.shape[1]
+    one, turned = np.zeros((n, n)), np.zeros((n, n))
+    lower, visible = np.zeros((n + 1, n)), np.zeros(n, dtype=np.bool_)
+    for x in range(len(matrix)):
+        for i in range(n):
+            for j in range(n):
+                one[i, j] = matrix[x, i, j]
+        invert(one, turned, visible, lower)
+        for i in range(n):
+            seen[x, i] = visible[i]
+            for j in range(n):
+                inverse[x, i, j] = turned[i, j]
+
+
+@compiled
+def solve_all(
+    data: FloatArray,
+    weight: FloatArray,
+    terms: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
+    chi2: FloatArray,
+) -> None:
+    """Solution of all columns: see `optextract.solve.solve_columns`."""
+    n_disp, n_term, _ = terms.shape
+    matrix, inverse, lower = np.zeros((n_term, n_term)), np.zeros((n_term, n_term)), np.zeros((n_term + 1, n_term))
+    vector, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
+    for x in range(n_disp):
+        left = normal(data, weight, terms, x, matrix, vector)
+        invert(matrix, inverse, seen, lower)
+        for t in range(n_term):
+            total = 0.0
+            for s in range(n_term):
+                total += inverse[t, s] * vector[s]
+                covariance[x, t, s] = inverse[t, s]
+            coefficients[x, t] = total
+            left -= total * vector[t]
+            if not seen[t]:
+                covariance[x, t, t] = np.inf
+        chi2[x] = max(left, 0.0)
+
+
+@compiled
+def combine(terms: FloatArray, coefficients: FloatArray, image: FloatArray) -> None:
+    """Sum of terms times coefficients, shape (n_disp, n_cross)."""
+    n_disp, n_term, n_cross = terms.shape
+    for x in range(n_disp):
+        for y in range(n_cross):
+            image[x, y] = 0.0
+        for t in range(n_term):
+            value = coefficients[x, t]
+            for y in range(n_cross):
+                image[x, y] += value * terms[x, t, y]
+
+
+@compiled
+def propagate_all(
+    weight: FloatArray, terms: FloatArray, inverse: FloatArray, variance: FloatArray, out: FloatArray
+) -> None:
+    """Variance of the first coefficients, as many as `out` has room for: see `optextract.solve.propagate`."""
+    n_disp, n_term, n_cross = terms.shape
+    for x in range(n_disp):
+        for t in range(out.shape[1]):
+            total = 0.0
+            for y in range(n_cross):
+                share = 0.0
+                for s in range(n_term):
+                    share += inverse[x, t, s] * terms[x, s, y]
+                share *= weight[x, y]
+                total += share * share * variance[x, y]
+            out[x, t] = total
+
+
+@compiled
+def reduce_all(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    basis: FloatArray,
+    reduced: FloatArray,
+    right: FloatArray,
+    used: NDArray[np.bool_],
+) -> None:
+    """Normal equations of background terms in each column after elimination of the profiles.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+        None at all is allowed.
+    basis : ndarray, shape (n_background, n_cross)
+        The same in each column.
+    reduced : ndarray, shape (n_disp, n_background, n_background)
+        Filled: the normal matrix.
+    right : ndarray, shape (n_disp, n_background)
+        Filled: the right-hand side.
+    used : ndarray of bool, shape (n_disp,)
+        Filled: whether the column says anything; both are zero where not.
+    """
+    n_disp, n, n_cross = profiles.shape
+    n_background = len(basis)
+    size = n + n_background
+    terms = np.zeros((1, size, n_cross))
+    terms[0, n:] = basis
+    values, weights = np.zeros((1, n_cross)), np.zeros((1, n_cross))
+    matrix, vector = np.zeros((size, size)), np.zeros(size)
+    own, inverse = np.zeros((n, n)), np.zeros((n, n))
+    lower, seen = np.zeros((n + 1, n)), np.zeros(n, dtype=np.bool_)
+    turned = np.zeros((n_background, n))
+    for x in range(n_disp):
+        for y in range(n_cross):
+            values[0, y], weights[0, y] = data[x, y], weight[x, y]
+        for t in range(n):
+            for y in range(n_cross):
+                terms[0, t, y] = profiles[x, t, y]
+        normal(values, weights, terms, 0, matrix, vector)
+        for t in range(n):
+            for s in range(n):
+                own[t, s] = matrix[t, s]
+        if n:
+            invert(own, inverse, seen, lower)
+        for i in range(n_background):
+            right[x, i] = vector[n + i]
+            for t in range(n):
+                value = 0.0
+                for s in range(n):
+                    value += matrix[n + i, s] * inverse[s, t]
+                turned[i, t] = value
+                right[x, i] -= value * vector[t]
+        for i in range(n_background):
+            for j in range(n_background):
+                value = matrix[n + i, n + j]
+                for t in range(n):
+                    value -= turned[i, t] * matrix[n + j, t]
+                reduced[x, i, j] = value
+        # a column whose pixels the sources use up entirely says nothing of the background
+        used[x] = reduced[x, 0, 0] > (1e-6 * max(matrix[n, n], 1e-300) if n else 0.0)
+        if not used[x]:
+            for i in range(n_background):
+                right[x, i] = 0.0
+                for j in range(n_background):
+                    reduced[x, i, j] = 0.0

@@ -1,0 +1,167 @@
+"""Pixels picked out of images, and sums over them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import compiled
+
+__all__ = ["aperture", "pick_levels", "pick_pulls", "side_pulls", "slope_sums"]
+
+FloatArray = NDArray[np.float64]
+
+
+@compiled
+def slope_sums(
+    residual: FloatArray, level: FloatArray, values: FloatArray, clip: float, matrix: FloatArray, vector: FloatArray
+) -> tuple[int, float, float]:
+    """Normal equations of `values` on 1, level, its root and the residual, of pixels whose residual is below `clip`.
+
+    Parameters
+    ----------
+    residual, level, values : ndarray, shape (n,)
+        Levels are positive.
+    clip : float
+        Limit of the residuals.
+    matrix : ndarray, shape (4, 4)
+        Zero, to be filled.
+    vector : ndarray, shape (4,)
+        Zero, to be filled.
+
+    Returns
+    -------
+    count : int
+        Pixels that took part.
+    total, square : float
+        Sum of their values, and of the squares.
+    """
+    count, total, square = 0, 0.0, 0.0
+    terms = np.empty(4)
+    terms[0] = 1.0
+    for i in range(len(residual)):
+        if not abs(residual[i]) < clip:
+            continue
+        terms[1], terms[2], terms[3] = level[i], np.sqrt(level[i]), residual[i]
+        count += 1
+        total += values[i]
+        square += values[i] * values[i]
+        for j in range(4):
+            vector[j] += terms[j] * values[i]
+            for k in range(j + 1):
+                matrix[j, k] += terms[j] * terms[k]
+    for j in range(4):
+        for k in range(j):
+            matrix[k, j] = matrix[j, k]
+    return count, total, square
+
+
+@compiled
+def pick_levels(
+    variance: FloatArray, flux: FloatArray, model: FloatArray, good: NDArray[np.bool_], out: FloatArray
+) -> int:
+    """Residual, model and variance of the pixels whose model is positive and no less than their residual.
+
+    Parameters
+    ----------
+    variance, flux, model : ndarray, shape (n_disp, n_cross)
+    good : ndarray of bool, shape (n_disp, n_cross)
+    out : ndarray, shape (3, n_pixel)
+        Filled up to the number that is given back.
+    """
+    n = 0
+    for x in range(flux.shape[0]):
+        for y in range(flux.shape[1]):
+            residual = flux[x, y] - model[x, y]
+            if good[x, y] and model[x, y] > 0 and abs(residual) < model[x, y]:
+                out[0, n], out[1, n], out[2, n] = residual, model[x, y], variance[x, y]
+                n += 1
+    return n
+
+
+@compiled
+def pick_pulls(data: FloatArray, model: FloatArray, weight: FloatArray, use: NDArray[np.bool_], out: FloatArray) -> int:
+    """Absolute residuals over their errors, of the pixels to be used that have a weight.
+
+    Parameters
+    ----------
+    data, model, weight : ndarray, shape (n_disp, n_cross)
+    use : ndarray of bool, shape (n_disp, n_cross)
+    out : ndarray, shape (n_pixel,)
+        Filled up to the number that is given back.
+    """
+    n = 0
+    for x in range(data.shape[0]):
+        for y in range(data.shape[1]):
+            if use[x, y] and weight[x, y] > 0:
+                out[n] = abs(data[x, y] - model[x, y]) * np.sqrt(weight[x, y])
+                n += 1
+    return n
+
+
+@compiled
+def side_pulls(
+    data: FloatArray, model: FloatArray, weight: FloatArray, rows: NDArray[np.bool_], out: FloatArray
+) -> None:
+    """Mean residual of some rows over its error, in each column; NaN where they have no weight.
+
+    Parameters
+    ----------
+    data, model, weight : ndarray, shape (n_disp, n_cross)
+    rows : ndarray of bool, shape (n_cross,)
+    out : ndarray, shape (n_disp,)
+        Filled.
+    """
+    for x in range(data.shape[0]):
+        top, bottom = 0.0, 0.0
+        for y in range(data.shape[1]):
+            if rows[y]:
+                top += weight[x, y] * (data[x, y] - model[x, y])
+                bottom += weight[x, y]
+        out[x] = top / np.sqrt(bottom) if bottom > 0 else np.nan
+
+
+@compiled
+def aperture(
+    image: FloatArray,
+    good: NDArray[np.bool_],
+    lower: FloatArray,
+    upper: FloatArray,
+    power: int,
+    total: FloatArray,
+    count: FloatArray,
+    partial: NDArray[np.bool_],
+) -> None:
+    """Sum the good pixels between two edges in each column, each times a power of its part that lies between them.
+
+    Parameters
+    ----------
+    image : ndarray, shape (n_disp, n_cross)
+    good : ndarray of bool, shape (n_disp, n_cross)
+    lower, upper : ndarray, shape (n_disp,)
+        Edges; pixel i covers i - 0.5 to i + 0.5.
+    power : int
+        1 for values, 2 for variances.
+    total : ndarray, shape (n_disp,)
+        Filled: the sum.
+    count : ndarray, shape (n_disp,)
+        Filled: good pixels between the edges, parts of pixels included.
+    partial : ndarray of bool, shape (n_disp,)
+        Filled: whether a pixel between them is not good.
+    """
+    n_disp, n_cross = image.shape
+    for x in range(n_disp):
+        value, parts = 0.0, 0.0
+        partial[x] = False
+        first = int(min(max(np.floor(lower[x] + 0.5), 0.0), float(n_cross)))
+        last = int(min(max(np.ceil(upper[x] + 0.5), 0.0), float(n_cross)))
+        for y in range(first, last):
+            part = min(max(min(upper[x], y + 0.5) - max(lower[x], y - 0.5), 0.0), 1.0)
+            if part <= 0.0:
+                continue
+            if good[x, y]:
+                parts += part
+                value += image[x, y] * part**power
+            else:
+                partial[x] = True
+        total[x], count[x] = value, parts
