@@ -391,7 +391,7 @@ def _spare_bright(
     snr = _highest_snr(data, weight * ~pixels, profiles, n_source)
     with_all = _highest_snr(data, weight, profiles, n_source)
     # the flank of a line may lose its core to a tilted line and look faint: it stands beside a bright column
-    bright = np.zeros(len(hit), dtype=bool)
+    bright = np.zeros(len(found.restored))
     bright[near] = snr > _SPARE_SNR
     beside = np.convolve(bright, np.ones(3), mode="same")[near] > 0.5
     spared = np.where(beside & (with_all > _SPARE_SNR), with_all, snr) > _SPARE_SNR

@@ -119,8 +119,7 @@ def detect(
         if as_planned > found_planned or (as_planned == found_planned and stronger):
             best, found_planned = (float(total[place]), fwhm, snr, place, strength), as_planned
     if best is None:
-        middle = (data.shape[1] - 1) / 2 if planned is None else planned
-        flat = np.full(len(binned.column), float(middle))
+        flat = np.full(len(binned.column), (data.shape[1] - 1) / 2 if planned is None else float(planned))
         return Detection(flat, binned.column, _WIDTHS[1], 0.0, np.zeros(len(flat)), binned.edges, False)
     snr_total, fwhm, snr, place, _ = best
     path = np.full(len(binned.column), place)
@@ -204,7 +203,7 @@ def _kernel(fwhm: float) -> FloatArray:
     """Profile freed of its mean and slope over a window of two FWHM to each side: blind to background and gradient."""
     half = max(2, int(np.ceil(2 * fwhm)))
     profile = Gaussian().integrate(2 * half + 1, np.array([float(half)]), np.array([fwhm]))[0]
-    return np.asarray(profile - profile.mean())
+    return profile - float(profile.mean())
 
 
 @dataclass(frozen=True, eq=False)

@@ -190,8 +190,8 @@ def data_derived_slope(
     # variance is large for other reasons, would otherwise be those of positive residuals
     picked = np.empty((3, flux.size))
     shape = (-1, flux.shape[-1])
-    images = (contiguous(image).reshape(shape) for image in (variance, flux, model))
-    n = sums.pick_levels(*images, np.ascontiguousarray(good).reshape(shape), picked)
+    followed, values, meant = (contiguous(image).reshape(shape) for image in (variance, flux, model))
+    n = sums.pick_levels(followed, values, meant, np.ascontiguousarray(good).reshape(shape), picked)
     residual, level, values = (np.ascontiguousarray(line[:n]) for line in picked)
     if n < 30:
         return 0.0, 0.0

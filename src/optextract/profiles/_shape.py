@@ -146,9 +146,9 @@ class Filled(Shape):
         self, n_cross: int, centre: FloatArray, fwhm: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Profile and its derivatives with respect to centre and log FWHM, each of shape (n_disp, n_cross)."""
-        out = [np.empty((len(centre), 1, n_cross)) for _ in range(3)]
-        self.fill_derivatives(*out, 0, contiguous(centre), contiguous(fwhm))
-        return out[0][:, 0], out[1][:, 0], out[2][:, 0]
+        profile, shift, width = (np.empty((len(centre), 1, n_cross)) for _ in range(3))
+        self.fill_derivatives(profile, shift, width, 0, contiguous(centre), contiguous(fwhm))
+        return profile[:, 0], shift[:, 0], width[:, 0]
 
 
 class Gaussian(Filled):
