@@ -12,10 +12,11 @@ from numpy.polynomial.legendre import legvander
 import optextract as ox
 from optextract import compiled
 from optextract.compiled.fit import damped_step, dropped, legendre
-from optextract.compiled.order import correlate_rows, median_all, median_of, middle_of_rows
+from optextract.compiled.order import correlate_rows, median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
 from optextract.compiled.sums import aperture
 from optextract.profiles import Gaussian
+from optextract.robust import median
 from optextract.simulate import make_scene
 from optextract.solve import solve_columns
 
@@ -80,7 +81,12 @@ def test_medians(rng, n, kind):
         "equal": np.full(n, 2.5),
         "few": np.round(values),
     }[kind]
-    assert median_of(values.copy(), n) == np.median(values)
+    before = values.copy()
+    assert median(values) == np.median(values)
+    np.testing.assert_array_equal(values, before)
+    out, inverse = np.empty((2, 1, 1))
+    median_all(values[:, None], np.ones((n, 1)), np.array([0, n]), out, inverse)
+    assert out[0, 0] == np.median(values)
 
 
 def test_medians_of_bins_and_lines(rng):

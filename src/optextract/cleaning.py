@@ -302,7 +302,7 @@ def _background(
 
 def _pixel_noise(window: Window, background: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
     """Empirical factor on the errors from source-free pixels, for thresholds only; between 1 and 5."""
-    picked = np.empty(window.data.size)
+    picked = np.empty(window.data.size + 1)
     pull = picked[: pick_pulls(contiguous(window.data), contiguous(background), contiguous(weight), clear, picked)]
     pull = pull[:: max(len(pull) // _PIXELS, 1)]
     return min(max(robust_rms(pull), 1.0), 5.0) if pull.size >= 50 else 1.0
