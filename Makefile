@@ -40,6 +40,7 @@ $(STAMP): pyproject.toml
 	  && rm -f $@ && rm -rf $(VENV) && "$$python" -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --quiet --editable '.[$(EXTRAS)]'
+	$(PY) -m optextract.warm
 	@printf '%s\n' '$(CURDIR)' > $@
 
 venv: $(STAMP)  ## set up .venv, or make it anew where pyproject.toml is younger

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -171,6 +173,24 @@ def loops():
             if hasattr(loop, "signatures"):
                 found[f"{info.name}.{name}"] = loop
     return found
+
+
+def test_warming_goes_through_every_loop():
+    """In a process of its own, where no other test has been before."""
+    code = """
+import importlib, pkgutil
+from optextract import compiled
+from optextract.warm import warm
+warm()
+for info in pkgutil.iter_modules(compiled.__path__):
+    module = importlib.import_module(f"optextract.compiled.{info.name}")
+    for name in getattr(module, "__all__", ()):
+        if getattr(getattr(module, name), "signatures", True) == []:
+            print(name)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # what only other loops call is compiled into them
+    assert set(ran.stdout.split()) <= {"normal", "invert"}
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

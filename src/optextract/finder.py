@@ -203,8 +203,7 @@ def _kernel(fwhm: float) -> FloatArray:
     """Profile freed of its mean and slope over a window of two FWHM to each side: blind to background and gradient."""
     half = max(2, int(np.ceil(2 * fwhm)))
     profile = Gaussian().integrate(2 * half + 1, np.array([float(half)]), np.array([fwhm]))[0]
-    kernel: FloatArray = profile - float(profile.mean())
-    return kernel
+    return np.array(profile - profile.mean(), dtype=float)
 
 
 @dataclass(frozen=True, eq=False)
