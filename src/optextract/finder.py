@@ -226,7 +226,9 @@ class _Search:
         top, bottom = np.empty((2, *self.values.shape))
         order.correlate_rows(contiguous(self.values), contiguous(self.variance), _kernel(fwhm), top, bottom)
         use = (bottom > 0) & self.seen
-        return np.divide(top, np.sqrt(bottom), out=np.zeros_like(top), where=use)
+        snr = np.zeros(top.shape)
+        np.divide(top, np.sqrt(bottom), out=snr, where=use)
+        return snr
 
 
 def _row_score(snr: FloatArray, lines: bool) -> FloatArray:
