@@ -178,7 +178,7 @@ def _gradient(binned: Binned, middle: FloatArray) -> FloatArray:
     """Robust slope of all bins together along cross-dispersion, zero at the middle, shape (n_cross,)."""
     seen = binned.weight > 0
     count = seen.sum(axis=0)
-    row = np.arange(len(count)) - 0.5 * (len(count) - 1)
+    row = np.arange(len(count), dtype=np.float64) - 0.5 * (len(count) - 1)
     use = count > 0.3 * len(seen)
     if use.sum() < 6:
         return np.zeros(len(count))
