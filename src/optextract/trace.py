@@ -15,15 +15,16 @@ from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from .bins import Binned
-from .geometry import Fit, Geometry, Problem
+from .geometry import Fit, Geometry, Problem, asked_of
 from .profiles import Shape
+from .recipe import Parameter
 from .solve import invert_normal
 
 __all__ = ["fit_geometry", "information_criterion"]
 
 FloatArray = NDArray[np.float64]
 
-_MOST_SPACING = 0.15  # change of the nods' offsets
+_HELD = 1e-4  # pixel: 1 sigma of the row of a source that is fixed
 _NEGLIGIBLE = 0.3  # of the tolerance: a gain that ends the fit without being taken
 
 
@@ -59,6 +60,13 @@ class _Fitter:
         self.places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(self.n_source)]
         self.positive: NDArray[np.bool_] | None = None
         self.source_of = np.array([source for source, _ in self.places])
+        self.bends = asked_of(problem.bends, self.sizes[0])
+        self.tapers = asked_of(problem.tapers, start.log_fwhm.shape[1])
+        at = np.array([problem.at])
+        self.basis_at = legvander(start.mapped(at), len(start.centre) - 1)[0]
+        self.given_at = (
+            0.0 if start.given is None else float(np.interp(at, np.arange(len(start.given)), start.given)[0])
+        )
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -93,37 +101,62 @@ class _Fitter:
 
     def free(self) -> NDArray[np.bool_]:
         problem = self.problem
-        n_centre, n_width, n_offset, n_spacing, n_index = self.sizes
+        _, _, n_offset, n_spacing, n_index = self.sizes
         offsets = problem.free_offsets if problem.free_offsets else (True,) * n_offset
         return np.array(
-            [problem.free_centre] * n_centre
-            + [problem.free_width] * n_width
+            [problem.free_centre and not asked.fixed for asked in self.bends]
+            + [problem.free_width and not asked.fixed for asked in self.tapers] * self.n_width
             + list(offsets)
             + [True] * (n_spacing + n_index),
             dtype=bool,
         )
 
     def bounded(self, vector: FloatArray) -> FloatArray:
-        """Clip the means (zeroth coefficients) to their bounds and the variations to what keeps the width sane."""
+        """Clip the means (zeroth coefficients) to their bounds and the variations to what keeps the width sane.
+
+        What is asked of a coefficient itself comes last: it is kept whatever the width becomes.
+        """
         out = vector.copy()
         n_centre, n_width, _, n_spacing, n_index = self.sizes
         if self.start.given is None:
             out[0] = min(max(out[0], self.problem.centre_bounds[0]), self.problem.centre_bounds[1])
         low, high = np.log(self.problem.fwhm_bounds[0]), np.log(self.problem.fwhm_bounds[1])
         width = out[n_centre : n_centre + n_width].reshape(self.start.log_fwhm.shape)
+        held = np.array([asked.fixed for asked in self.tapers])
         for each in width:
             each[0] = min(max(each[0], low), high)
             # the extremes over the frame must stay within bounds too: shrink the variation where they do not
-            room = max(min(each[0] - low, high - each[0]), 0.0)
-            swing = np.abs(each[1:]).sum()
+            room = max(min(each[0] - low, high - each[0]) - np.abs(each[held]).sum(), 0.0)
+            varies = ~held
+            varies[0] = False
+            swing = np.abs(each[varies]).sum()
             if swing > room:
-                each[1:] *= room / swing
+                each[varies] *= room / swing
+            _clip(each, self.tapers)
+        _clip(out[:n_centre], self.bends)
+        self._keep_rows(out)
         if n_spacing:
             slot = sum(self.sizes[:3])
-            out[slot] = min(max(out[slot], 1.0 - _MOST_SPACING), 1.0 + _MOST_SPACING)
+            out[slot] = min(max(out[slot], self.problem.spacing_bounds[0]), self.problem.spacing_bounds[1])
         if n_index:
             out[-1] = min(max(out[-1], self.problem.index_bounds[0]), self.problem.index_bounds[1])
         return out
+
+    def _row_of(self, source: int) -> FloatArray:
+        """Row of a source at the column for which it is asked, less the given trace, as weights of the parameters."""
+        weights = np.zeros(sum(self.sizes))
+        weights[: self.sizes[0]] = self.basis_at
+        if source:
+            weights[sum(self.sizes[:2]) + source - 1] = 1.0
+        return weights
+
+    def _keep_rows(self, vector: FloatArray) -> None:
+        """Move sources whose row leaves its bounds back to them, in place: the first with its trace, others alone."""
+        for source, asked in enumerate(self.problem.rows[: self.n_source]):
+            slot = sum(self.sizes[:2]) + source - 1 if source else 0
+            if asked.bounds is not None and (source or self.problem.free_centre):
+                row = float(self._row_of(source) @ vector) + self.given_at
+                vector[slot] += min(max(row, asked.bounds[0]), asked.bounds[1]) - row
 
     def positions(self, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Centre and FWHM of each source in each bin, shapes (n_source, n_bin)."""
@@ -229,6 +262,14 @@ class _Fitter:
             priors += [(n_centre + k, taper) for k in range(self.n_width * n_each) if k % n_each]
         if self.sizes[3] and self.problem.prior_spacing is not None:
             priors.append((sum(self.sizes[:3]), (1.0, self.problem.prior_spacing)))
+        for source, asked in enumerate(self.problem.rows[: self.n_source]):
+            if asked.fixed and asked.value is not None and (source or self.problem.free_centre):
+                # as a narrow prior: the row is a sum of parameters, none of which is fixed by itself
+                weights = self._row_of(source)
+                off = float(weights @ vector) + self.given_at - asked.value
+                chi2 += (off / _HELD) ** 2
+                gradient -= weights * off / _HELD**2
+                hessian += np.outer(weights, weights) / _HELD**2
         for slot, prior in priors:
             if prior is not None:
                 mean, sigma = prior
@@ -236,6 +277,13 @@ class _Fitter:
                 gradient[slot] -= (vector[slot] - mean) / sigma**2
                 hessian[slot, slot] += 1 / sigma**2
         return chi2, gradient, hessian
+
+
+def _clip(coefficients: FloatArray, asked: tuple[Parameter, ...]) -> None:
+    """Bring coefficients within the bounds that are asked for, in place."""
+    for slot, each in enumerate(asked):
+        if each.bounds is not None:
+            coefficients[slot] = min(max(coefficients[slot], each.bounds[0]), each.bounds[1])
 
 
 def _local(gradient: FloatArray, curvature: FloatArray) -> FloatArray:
