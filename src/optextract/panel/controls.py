@@ -183,17 +183,8 @@ class Controls(Part):
 
     def vue_set_source(self, change: dict[str, Any]) -> None:
         """Take position, fixed and bounds of one source from the form."""
-        from . import fields
-
-        def act() -> None:
-            items = self._items()
-            number = int(change["number"])
-            centre = fields.parameter(f"sources.items.{number}.centre", change["value"])
-            name = str(change["value"].get("name") or "").strip()
-            items[number] = Source(name=name if name else None, centre=Parameter(**centre))
-            self._settings.put_sources(items)
-
-        self._try(act)
+        number, row = int(change["number"]), change["value"]
+        self._try(lambda: self._settings.put_source(self._items(), number, row))
 
     def vue_add_source(self, _: Any = None) -> None:
         """Add a source two FWHM beside the last one; it is then dragged to where it belongs."""

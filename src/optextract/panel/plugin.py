@@ -369,7 +369,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         lines = words.summaries(self.dataset_selected, frame, self.recipe, result)
         resolved = None if result is None else result.resolved
         self.steps = fields.form(self.recipe, resolved, lines, self._settings.errors, self.open_step)
-        self.source_rows = fields.source_rows(self.recipe, self._centres())
+        self.source_rows = fields.source_rows(self.recipe, self._centres(), self._settings.errors)
         self.code = {
             "python": self.as_python(),
             "command": self.as_command(),

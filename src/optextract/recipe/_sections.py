@@ -238,8 +238,8 @@ class Rejection(Section):
 
     mode: Auto | Literal["spare"] | bool = Field(
         "auto",
-        description="true, false, or spare: columns above S/N 20 keep their profile's pixels; "
-        "auto: spare where the pipeline has already rejected, else true",
+        description="spare: columns above S/N 20 keep their profile's pixels; "
+        "auto: spare where the pipeline has already rejected, else all are looked at",
     )
     threshold: Positive = Field(5.0, description="in units of the pixel's error")
     floor: Annotated[float, Field(ge=0, lt=1)] = Field(
