@@ -172,6 +172,8 @@ class Controls(Part):
 
     def set_columns(self, columns: tuple[float, float] | None, done: bool = True) -> None:
         """Set the columns of the kernel slice, None for automatic ones; `done` is False while they are dragged."""
+        if columns is not None:
+            columns = (round(columns[0], 3), round(columns[1], 3))
         if not self._lagging(done):
             self._try(lambda: self._settings.put("kernel.disp", columns, passing=not done))
 
