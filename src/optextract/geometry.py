@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from .compiled import contiguous
 from .compiled.fit import legendre
 from .profiles import Shape
+from .recipe import Parameter
 
-__all__ = ["Fit", "Geometry", "Problem", "evaluate", "legendre_basis", "terms_of"]
+__all__ = ["Fit", "Geometry", "Problem", "asked_of", "evaluate", "legendre_basis", "terms_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -133,6 +134,14 @@ class Problem:
         Highest degree of a polynomial added to a given trace; absent: a constant.
     prior_spacing : float, optional
         1 sigma of the factor on the nods' offsets about one; absent: they are as told.
+    bends, tapers : tuple of Parameter
+        What is asked of the higher coefficients of the centre (pixel) and of log FWHM, from the first degree on.
+    spacing_bounds : tuple of float
+        Limits of the factor on the nods' offsets.
+    rows : tuple of Parameter
+        What is asked of the row of each source, as far as something is, at the column `at`.
+    at : float
+        Column of the window.
     """
 
     shape: Shape
@@ -151,6 +160,28 @@ class Problem:
     prior_taper: float | None = 0.25
     max_degree: int | None = None
     prior_spacing: float | None = None
+    bends: tuple[Parameter, ...] = ()
+    tapers: tuple[Parameter, ...] = ()
+    spacing_bounds: tuple[float, float] = (0.85, 1.15)
+    rows: tuple[Parameter, ...] = ()
+    at: float = 0.0
+
+
+def asked_of(terms: tuple[Parameter, ...], count: int) -> tuple[Parameter, ...]:
+    """What is asked of each coefficient of a polynomial: of the zeroth nothing, and nothing beyond the terms.
+
+    Parameters
+    ----------
+    terms : tuple of Parameter
+        What is asked of the coefficients from the first degree on.
+    count : int
+        Number of coefficients, the zeroth included.
+
+    Returns
+    -------
+    tuple of Parameter, of length `count`
+    """
+    return (Parameter(), *terms, *[Parameter()] * count)[:count]
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ def second_source(start: Start, positions: tuple[float, ...], width: float, shap
     if start.detection.curved or start.problem.nods or len(positions) > 1 or not start.from_data:
         return ()  # a slice of a trace that moves is broader than its profile; twins a little off look like sources
     bounds = start.problem.fwhm_bounds
-    own = replace(start.problem, shape=shape.at(start.cut.binned.column), index_shape=None, prior_centre=None)
+    own = replace(start.problem, shape=shape.at(start.cut.binned.column), index_shape=None, prior_centre=None, rows=())
     if is_explained(start.cut, fit_slice(start.cut, positions, width, own).chi2):
         return ()  # wings that the profile has are no source
     seen = another_source(start.cut, positions, width, (), bounds)

@@ -11,7 +11,7 @@ from astropy import units as u
 
 import optextract as ox
 from optextract import io
-from optextract.panel.charts import round_ticks
+from optextract.panel.charts import Chart, round_ticks
 from optextract.panel.plots import Gallery
 from optextract.simulate import make_scene, write_s2d
 
@@ -224,6 +224,16 @@ def test_the_axes_of_every_figure_have_ticks_inside(gallery: Gallery, extracted:
                     assert 3 <= len(ticks) <= 7, (name, ticks)
                     assert axis.scale.min <= ticks[0] + 1e-9 * abs(ticks[0])
                     assert ticks[-1] <= axis.scale.max * (1 + 1e-9)
+
+
+def test_ticks_and_their_format_change_together() -> None:
+    """A format that comes after the values is drawn with the next ones only: 2.5, 3, 3.5 as 3, 3, 4."""
+    chart, seen = Chart("Row (pixel)", "FWHM (pixel)"), []
+    chart.limits(y=[2.0, 5.0], exact=True)
+    chart.y_axis.observe(lambda change: seen.append(change["name"]), ["tick_values", "tick_format"])
+    chart.limits(y=[2.2, 4.2], exact=True)
+    assert seen == ["tick_format", "tick_values"]
+    assert [format(value, chart.y_axis.tick_format) for value in chart.y_axis.tick_values][:2] == ["2.5", "3.0"]
 
 
 def test_every_candidate_is_seen_beside_the_model(gallery: Gallery, extracted: Any) -> None:

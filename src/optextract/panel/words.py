@@ -16,7 +16,7 @@ from ..results import Extraction, Flag
 from ..validate import Certificate
 from .marks import candidate_colour
 
-__all__ = ["as_command", "as_python", "badges", "candidates", "figure", "signal_to_noise", "summaries"]
+__all__ = ["as_command", "as_python", "badges", "candidates", "figure", "signal_to_noise", "summaries", "typeset"]
 
 #: Flags of columns that are worth a badge, in words, where they touch more than this fraction of the columns.
 _FLAG_FRACTION = 0.02
@@ -40,6 +40,11 @@ _VARIANCES = {
     "gain": "variance from gain and read noise",
     "empirical": "variance measured on the data",
 }
+
+
+def typeset(text: str) -> str:
+    """Return a sentence as a screen can show it: the library writes what every terminal can."""
+    return text.replace("+-", "\u00b1")
 
 
 def _unit(unit: u.UnitBase) -> str:
@@ -218,7 +223,7 @@ def certificate(found: Certificate) -> dict[str, Any]:
                 "found": f"{100 * figures['completeness']:.0f} %",
             }
         )
-    return {"words": list(found.words()), "rows": rows}
+    return {"words": [typeset(line) for line in found.words()], "rows": rows}
 
 
 def as_python(recipe: Recipe, path: str | None, slit: str | int | None) -> str:
