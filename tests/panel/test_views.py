@@ -107,6 +107,31 @@ def test_each_source_of_a_blend_has_its_colour(plg: Any, viewer1d: Any, marks: A
     assert plg._obj.figures[0]["legend"] == []
 
 
+def test_a_change_does_not_take_the_preview_out_of_sight(style: str, tmp_path: Path, marks: Any) -> None:
+    """Two sources are each half as bright as one: below the limits that the host has set for their sum."""
+    app = new_app(style)
+    app.load(str(write_s2d(make_scene("blend"), tmp_path / "b_s2d.fits")), format="2D Spectrum")
+    plg, viewer = app.plugins[LABEL], viewers(app, False)[0]
+
+    def seen() -> float:
+        y = marks(plg._obj, viewer)["preview"].y
+        return float(np.mean((y > viewer.state.y_min) & (y < viewer.state.y_max)))
+
+    with plg.as_active():
+        y = marks(plg._obj, viewer)["preview"].y
+        viewer.state.y_min, viewer.state.y_max = np.nanpercentile(y, [1, 99])
+        plg.set("trace.degree", 1)
+        before = viewer.state.y_min, viewer.state.y_max
+        assert seen() > 0.8
+        plg.sources = 2
+        assert seen() > 0.8
+        assert viewer.state.y_max >= before[1]
+        # who looks elsewhere stays there
+        viewer.state.y_min, viewer.state.y_max = 100 * before[1], 200 * before[1]
+        plg.sources = 1
+        assert viewer.state.y_min == 100 * before[1]
+
+
 def test_preview_and_extracted_layer_lie_on_each_other(app: Any, plg: Any, marks: Any) -> None:
     plg.extract()
     viewer = next(v for v in viewers(app, False) if plg.add_results.label in [x.layer.label for x in v.layers])

@@ -154,12 +154,14 @@ def figure(result: Extraction, name: str, source: int = 0) -> float | None:
 
 def candidates(result: Extraction) -> list[dict[str, Any]]:
     """Return the profiles that were compared on the kernel slice, best first, with chi2 and BIC, and which is used."""
+    # tenths tell good fits apart, and only crowd the table where none is good
+    digits = 1 if all(found.bic < 1000 for found in result.kernel.candidates) else 0
     return [
         {
             "kind": found.kind,
             "colour": candidate_colour(found.kind),
-            "chi2": f"{found.chi2:.1f}",
-            "bic": f"{found.bic:.1f}",
+            "chi2": f"{found.chi2:.{digits}f}",
+            "bic": f"{found.bic:.{digits}f}",
             "fwhm": f"{found.fwhm:.2f}",
             "chosen": found.kind == result.resolved.profile.kind,
         }
