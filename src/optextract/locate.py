@@ -13,16 +13,9 @@ from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
 from .geometry import Geometry, Problem
-from .kernel import (
-    Slice,
-    another_source,
-    choose_columns,
-    coadd,
-    cross_basis,
-    place_sources,
-    width_at,
-)
+from .kernel import Slice, choose_columns, coadd, cross_basis
 from .negatives import find_negatives
+from .placing import another_source, place_sources, width_at
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import FileRef, Recipe
 from .templates import Placed, place_template
@@ -184,7 +177,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         # a source found alone is as wide as all of them together
         positions, width = named, width_at(cut, named, fwhm0, nods, bounds) if detection.found else fwhm0
     elif detection.found or named:
-        positions, width = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
+        placed_on = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
+        positions, width = placed_on.positions, placed_on.fwhm
         positions = (*named[:1], *positions[1:]) if named else _planned_first(positions, planned)
     else:
         positions, width = tuple(first + 2.0 * k * _PRIOR_FWHM for k in range(number)), _PRIOR_FWHM
@@ -193,7 +187,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if from_data and sources.find == "continuum":
         seen, told_of = _look_for_nods(cut, positions, width, nods, recipe)
         if seen != nods and not named:
-            positions, width = place_sources(cut, positions[0], width, number, seen, bounds)
+            placed_on = place_sources(cut, positions[0], width, number, seen, bounds)
+            positions, width = placed_on.positions, placed_on.fwhm
         nods = seen
         warnings += told_of
     if not nods and recipe.nods.mode in ("mask", "model"):
@@ -201,6 +196,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
     if from_data and sources.number == "auto" and sources.find == "continuum" and path is None and not detection.curved:
         positions, width = _add_sources(cut, positions, width, nods, bounds)
+        positions = _planned_first(positions, named[0] if named else planned)
     if profile.fwhm.bounds is None and from_data:
         # the slice knows the width to better than a factor of two; a fit that leaves it has found something else
         bounds = (max(bounds[0], 0.5 * width), max(bounds[0] * 1.5, 2.0 * width))
@@ -320,9 +316,9 @@ def _add_sources(
     """Further sources, as long as the evidence for them is strong."""
     while len(positions) < _MOST_SOURCES:
         seen = another_source(cut, positions, width, nods, bounds)
-        if seen is None or seen[2] < SECOND_EVIDENCE:
+        if seen is None or seen[1] < SECOND_EVIDENCE:
             break
-        positions, width = seen[:2]
+        positions, width = seen[0].positions, seen[0].fwhm
     return positions, width
 
 
