@@ -151,8 +151,8 @@ class _Search:
         rows = rows[(rows >= self.low) & (rows <= self.high)]
         return rows if len(rows) else np.array([np.clip(first, self.low, self.high)])
 
-    def one(self, first: float, fwhm: float) -> Placement:
-        """The best row and width of one source near a detection."""
+    def one(self, first: float, fwhm: float, again: int = 2) -> Placement:
+        """The best row and width of one source near a detection; once more where the widths tried were not enough."""
         widths = np.unique(np.clip(np.geomspace(0.3, 2.0, 11) * fwhm, *self.fwhm_bounds))
         near = self.near(first, fwhm, 0.2)
         where, wide = (grid.ravel() for grid in np.meshgrid(near, widths))
@@ -160,7 +160,9 @@ class _Search:
         pick = int(chi2.argmin())
         if not np.isfinite(chi2[pick]):
             return Placement((float(near[0]),), fwhm, np.inf)
-        return Placement((float(where[pick]),), float(wide[pick]), float(chi2[pick]))
+        best = Placement((float(where[pick]),), float(wide[pick]), float(chi2[pick]))
+        ends = best.fwhm in (widths[0], widths[-1]) and self.fwhm_bounds[0] < best.fwhm < self.fwhm_bounds[1]
+        return self.one(best.positions[0], best.fwhm, again - 1) if ends and again else best
 
     def _one_more(self, placed: list[float], width: float, shape: Shape) -> tuple[FloatArray, FloatArray]:
         """Rows where one source more may be, and chi2 of each."""
