@@ -124,7 +124,9 @@ class Problem:
     index_shape : callable, optional
         From a shape index to the shape, where the index is free.
     centre_bounds, fwhm_bounds, index_bounds : tuple of float
-        Limits (rows, pixels, index).
+        Limits (rows, pixels, index) of the mean over the columns.
+    fwhm_extremes : tuple of float, optional
+        Limits of the FWHM in any column; absent: those of its mean.
     prior_centre, prior_fwhm : tuple of float, optional
         Mean and 1 sigma of a prior on the mean centre (row) and on the mean log FWHM.
     prior_bend, prior_taper : float, optional
@@ -153,6 +155,7 @@ class Problem:
     index_shape: Callable[[float], Shape] | None = None
     centre_bounds: tuple[float, float] = (-np.inf, np.inf)
     fwhm_bounds: tuple[float, float] = (0.5, np.inf)
+    fwhm_extremes: tuple[float, float] | None = None
     index_bounds: tuple[float, float] = (1.5, 12.0)
     prior_centre: tuple[float, float] | None = None
     prior_fwhm: tuple[float, float] | None = None

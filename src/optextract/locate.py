@@ -12,20 +12,14 @@ from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
 from .geometry import Geometry, Problem
-from .kernel import (
-    Slice,
-    another_source,
-    choose_columns,
-    coadd,
-    place_sources,
-    width_at,
-)
+from .kernel import Slice, choose_columns, coadd
 from .negatives import find_negatives
+from .placing import another_source, place_sources, width_at
 from .recipe import FileRef, Recipe
 from .templates import Placed, place_template
 from .window import Window
 
-__all__ = ["SECOND_EVIDENCE", "Start", "given_trace", "locate"]
+__all__ = ["SECOND_EVIDENCE", "Start", "given_trace", "locate", "steadied"]
 
 FloatArray = NDArray[np.float64]
 
@@ -154,7 +148,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if sources.find == "lines" and recipe.kernel.disp is None:
         columns = _line_columns(detection)
     cut = coadd(window.data, window.weight, columns, recipe.kernel.combine)
-    bounds = profile.fwhm.bounds if profile.fwhm.bounds is not None else (0.5, max(3.0, _WIDEST * window.n_cross))
+    bounds = _width_bounds(recipe, window, nods)
     number = number_of(recipe)
     first = float(np.interp(cut.centre_column, detection.column, detection.row))
     if given is not None and not recipe.trace.shift:
@@ -165,7 +159,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         # a source found alone is as wide as all of them together
         positions, width = named, width_at(cut, named, fwhm0, nods, bounds) if detection.found else fwhm0
     elif detection.found or named:
-        positions, width = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
+        placed_on = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
+        positions, width = placed_on.positions, placed_on.fwhm
         positions = (*named[:1], *positions[1:]) if named else _planned_first(positions, planned)
     else:
         positions, width = tuple(first + 2.0 * k * PRIOR_FWHM for k in range(number)), PRIOR_FWHM
@@ -173,8 +168,10 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         width = profile.fwhm.value
     if from_data and sources.find == "continuum":
         seen, told_of = _look_for_nods(cut, positions, width, nods, recipe)
+        bounds = _width_bounds(recipe, window, seen)
         if seen != nods and not named:
-            positions, width = place_sources(cut, positions[0], width, number, seen, bounds)
+            placed_on = place_sources(cut, positions[0], width, number, seen, bounds)
+            positions, width = placed_on.positions, placed_on.fwhm
         nods = seen
         warnings += told_of
     if not nods and recipe.nods.mode in ("mask", "model"):
@@ -182,17 +179,18 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
     if from_data and sources.number == "auto" and sources.find == "continuum" and path is None and not detection.curved:
         positions, width = _add_sources(cut, positions, width, nods, bounds)
-    if profile.fwhm.bounds is None and from_data:
-        # the slice knows the width to better than a factor of two; a fit that leaves it has found something else
-        bounds = (max(bounds[0], 0.5 * width), max(bounds[0] * 1.5, 2.0 * width))
+        positions = _planned_first(positions, named[0] if named else planned)
+    bounds, extremes = _width_limits(recipe, bounds, width, nods, from_data)
     placed = None
     if profile.kind == "template":
         placed = place_template(profile, frame, window, _row_of(window, detection, path))
         warnings += placed.warnings
         bounds, width = _template_width(placed, recipe, bounds, width, from_data)
+        extremes = bounds
         path = path if placed.centre is None else _image_trace(placed, window, recipe)
     at = float(np.clip(round(cut.centre_column), 0, window.n_disp - 1))
     problem = problem_for(recipe, window, nods, bounds, from_data, detection.found, width, planned, at, placed)
+    problem = replace(problem, fwhm_extremes=extremes)
     if frame.meta.get("rectified") is True:
         problem = replace(problem, prior_bend=_BEND)
     geometry = start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
@@ -201,6 +199,52 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if path is not None and given is None:
         problem = replace(problem, max_degree=1)
     return Start(detection, cut, geometry, problem, from_data, warnings)
+
+
+def _width_bounds(recipe: Recipe, window: Window, nods: tuple[float, ...]) -> tuple[float, float]:
+    """Limits of the FWHM before anything is fitted: what is wider than these is background, or a source and its twins.
+
+    Nodding by less than the FWHM would subtract the source from itself; and a source that wide, with twins of free
+    depth about it, has the shape of many things.
+    """
+    if recipe.profile.fwhm.bounds is not None:
+        return recipe.profile.fwhm.bounds
+    widest = _WIDEST * window.n_cross
+    if nods:
+        widest = min(widest, min(abs(offset) for offset in nods))
+    return 0.5, max(3.0, widest)
+
+
+def steadied(start: Start) -> Start:
+    """The same start for a first, rough fit: all columns within the bounds of the mean width.
+
+    A trace of too low a degree would use the freedom of the width to cover its misfit, and the refined fit, which may
+    not be far from the first one, would be refused.
+
+    Parameters
+    ----------
+    start : Start
+        Where the global fit starts.
+
+    Returns
+    -------
+    Start
+    """
+    return replace(start, problem=replace(start.problem, fwhm_extremes=None))
+
+
+def _width_limits(
+    recipe: Recipe, bounds: tuple[float, float], width: float, nods: tuple[float, ...], from_data: bool
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Limits of the mean FWHM and of that in any column: what leaves them is not the source of the slice."""
+    if recipe.profile.fwhm.bounds is not None or not from_data:
+        return bounds, bounds
+    narrowest, widest = bounds
+    low, high = max(narrowest, 0.5 * width), max(narrowest * 1.5, 2.0 * width)
+    if nods:
+        # twins of free depth make the slice's width less certain, and a changing width has the shape of much
+        return (narrowest, min(high, widest)), (low, min(high, widest))
+    return (low, high), (max(narrowest, 0.2 * width), max(high, min(5.0 * width, widest)))
 
 
 def _row_of(window: Window, detection: Detection, path: FloatArray | None) -> FloatArray:
@@ -304,9 +348,9 @@ def _add_sources(
     """Further sources, as long as the evidence for them is strong."""
     while len(positions) < _MOST_SOURCES:
         seen = another_source(cut, positions, width, nods, bounds)
-        if seen is None or seen[2] < SECOND_EVIDENCE:
+        if seen is None or seen[1] < SECOND_EVIDENCE:
             break
-        positions, width = seen[:2]
+        positions, width = seen[0].positions, seen[0].fwhm
     return positions, width
 
 

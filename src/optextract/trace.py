@@ -57,7 +57,9 @@ class _Fitter:
         spaced = bool(problem.nods) and problem.prior_spacing is not None
         indexed = problem.index_shape is not None
         self.sizes = (len(start.centre), start.log_fwhm.size, len(start.offsets), int(spaced), int(indexed))
+        extremes = problem.fwhm_bounds if problem.fwhm_extremes is None else problem.fwhm_extremes
         self.log_bounds = float(np.log(problem.fwhm_bounds[0])), float(np.log(problem.fwhm_bounds[1]))
+        self.log_extremes = float(np.log(extremes[0])), float(np.log(extremes[1]))
         self.places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(self.n_source)]
         self.positive = np.zeros((len(self.data), len(self.places) - self.n_source), dtype=bool)
         self.decided = False
@@ -126,13 +128,14 @@ class _Fitter:
         if self.start.given is None:
             out[0] = _clip(out[0], *self.problem.centre_bounds)
         low, high = self.log_bounds
+        least, most = self.log_extremes
         n_each = self.start.log_fwhm.shape[1]
         for slot in range(n_centre, n_centre + n_width, n_each):
             mean = out[slot] = _clip(out[slot], low, high)
             # the extremes over the frame must stay within bounds too: shrink the variation where they do not
             swing = [abs(value) for value in out[slot + 1 : slot + n_each].tolist()]
             held = sum(value for value, asked in zip(swing, self.tapers[1:], strict=True) if asked.fixed)
-            room = max(min(mean - low, high - mean) - held, 0.0)
+            room = max(min(mean - least, most - mean) - held, 0.0)
             if sum(swing) - held > room:
                 varies = [slot + k for k in range(1, n_each) if not self.tapers[k].fixed]
                 out[varies] *= room / (sum(swing) - held)
