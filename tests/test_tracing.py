@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import optextract as ox
 from optextract import tracing
-from optextract.simulate import make_scene
+from optextract.simulate import Line, make_scene
 
 
 def test_what_no_pixel_shows_does_not_fill_the_gaps_of_a_bin(monkeypatch):
@@ -27,3 +28,45 @@ def test_what_no_pixel_shows_does_not_fill_the_gaps_of_a_bin(monkeypatch):
     assert np.abs(binned.data).max() < 3 * np.abs(frame.flux[~mask]).max()
     plain = ox.extract(frame, ox.Recipe(nods={"mode": "model"}))
     np.testing.assert_allclose(result.centre, plain.centre, atol=0.05)
+
+
+@pytest.mark.parametrize(("continuum", "peak"), [(0.3, 100.0), (0.5, 500.0), (3.0, 300.0)])
+def test_bright_lines_tell_trace_and_width_where_the_continuum_is_faint(continuum, peak):
+    """Medians of many columns see the continuum alone, and what noise makes of its width would cost the lines."""
+    columns = np.arange(40.0, 760.0, 57.3)
+    made = make_scene(
+        "mid",
+        5,
+        shape=(25, 780),
+        snr=continuum,
+        fwhm=(1.7, 0.35),
+        lines=tuple(Line(float(column), 2.2, peak) for column in columns),
+    )
+    result = ox.extract(made.frame)
+    at = np.round(columns).astype(int)
+    fwhm_error = result.fwhm[0, at] / made.truth.fwhm[0, at] - 1
+    assert np.abs(fwhm_error).max() < max(0.03, 4 / peak)
+    np.testing.assert_allclose(result.centre[0, at], made.truth.centre[0, at], atol=0.02)
+    near = at[:, None] + np.arange(-3, 4)
+    light = (result.flux - made.truth.flux)[0, near].sum(axis=1)
+    pull = light / np.sqrt((result.uncertainty[0, near] ** 2).sum(axis=1))
+    assert np.sqrt((pull**2).mean()) < 1.6
+    assert not result.rejected[:, at].any()
+
+
+def test_light_behind_a_break_is_all_there():
+    """Three columns in a hundred hold all of the light, at S/N 100 each."""
+    made = make_scene("mid", 4, shape=(31, 900), snr=100.0)
+    light = made.truth.flux[0] * made.truth.profile[0]
+    dark = np.arange(900) < 873
+    frame = made.frame.replace(flux=made.frame.flux - np.where(dark, light, 0.0))
+    result = ox.extract(frame)
+    assert np.nansum(result.flux[0, ~dark]) == pytest.approx(made.truth.flux[0, ~dark].sum(), rel=0.01)
+    assert not result.quality["warnings"]
+
+
+def test_where_nothing_is_found_the_search_for_lines_is_named():
+    made = make_scene("lines", 2, snr=0.0, lines=(Line(400.2, 2.8, 100.0),), shape=(31, 900))
+    (words,) = ox.extract(made.frame).quality["warnings"]
+    assert "sources.find: lines" in words
+    assert "may be emission lines" in words

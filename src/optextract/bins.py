@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .compiled import contiguous
 from .compiled.order import median_all
 
-__all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins", "split_moving"]
+__all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins", "middle_of", "split_moving"]
 
 FloatArray = NDArray[np.float64]
 
@@ -105,8 +105,18 @@ def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) 
     return np.unique(np.concatenate([edges, *inner]).astype(np.intp)) if inner else edges
 
 
-def _middle(edges: NDArray[np.intp]) -> FloatArray:
-    """Middle column of each bin."""
+def middle_of(edges: NDArray[np.intp]) -> FloatArray:
+    """Middle column of each bin.
+
+    Parameters
+    ----------
+    edges : ndarray of int, shape (n_bin + 1,)
+        Bin edges.
+
+    Returns
+    -------
+    ndarray, shape (n_bin,)
+    """
     return np.asarray(0.5 * (edges[:-1] + edges[1:] - 1), dtype=float)
 
 
@@ -145,7 +155,7 @@ def mean_bins(
         # the error of the good pixels' mean: a bin of which half is filled must not look better than its good half
         inverse = np.where(count > 0, count**2 / spread, 0.0)
     mean = np.add.reduceat(filled, start, axis=0) / size
-    column = _middle(edges)
+    column = middle_of(edges)
     if flux is not None:
         # a floor keeps the mean inside the bin where the flux is all noise
         share = np.maximum(flux, 0.0) + 0.1 * np.abs(flux).mean() + 1e-300
@@ -170,4 +180,4 @@ def median_bins(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp]) -
     """
     out, inverse = np.empty((2, len(edges) - 1, data.shape[1]))
     median_all(contiguous(data), contiguous(weight), edges.astype(np.intp), out, inverse)
-    return Binned(out, inverse, _middle(edges), edges)
+    return Binned(out, inverse, middle_of(edges), edges)

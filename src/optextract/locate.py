@@ -170,7 +170,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     told = bool(named) or given is not None
     warnings = _doubts(detection, planned, window, told, path)
     columns = choose_columns(detection, window.n_disp, recipe.kernel, window.column)
-    if sources.find == "lines" and recipe.kernel.disp is None:
+    if detection.lines and recipe.kernel.disp is None:
         columns = _line_columns(detection)
     cut = coadd(window.data, window.weight, columns, recipe.kernel.combine)
     bounds = profile.fwhm.bounds if profile.fwhm.bounds is not None else (0.5, max(3.0, _WIDEST * window.n_cross))
@@ -190,7 +190,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         positions, width = tuple(first + 2.0 * k * _PRIOR_FWHM for k in range(number)), _PRIOR_FWHM
     if profile.fwhm.value is not None:
         width = profile.fwhm.value
-    if from_data and sources.find == "continuum":
+    if from_data and not detection.lines:
         seen, told_of = _look_for_nods(cut, positions, width, nods, recipe)
         if seen != nods and not named:
             positions, width = place_sources(cut, positions[0], width, number, seen, bounds)
@@ -199,7 +199,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if not nods and recipe.nods.mode in ("mask", "model"):
         rule = "given where neither the frame nor its kernel slice tells of nods"
         raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
-    if from_data and sources.number == "auto" and sources.find == "continuum" and path is None and not detection.curved:
+    if from_data and sources.number == "auto" and not detection.lines and path is None and not detection.curved:
         positions, width = _add_sources(cut, positions, width, nods, bounds)
     if profile.fwhm.bounds is None and from_data:
         # the slice knows the width to better than a factor of two; a fit that leaves it has found something else
@@ -364,8 +364,14 @@ def _doubts(
         return ()
     if not detection.found:
         where = "its planned position" if planned is not None else "the middle of the region"
+        seen = (
+            f"Row {detection.line_row + window.row:.0f} has what may be emission lines (S/N {detection.line_snr:.0f})"
+            if detection.line_snr > 0
+            else "A source may show in emission lines only"
+        )
         return (
-            f"No source stands out (S/N {detection.snr:.1f} over the region): extracted at {where} with a prior shape.",
+            f"No source stands out (S/N {detection.snr:.1f} over the region): extracted at {where} with a prior shape. "
+            f"{seen}: sources.find: lines looks for them.",
         )
     row = float(np.median(detection.row))
     if path is not None:
