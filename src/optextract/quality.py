@@ -85,7 +85,7 @@ def figures(
         inside = inside_boxcar(layers, box, window)
         gain = np.abs(1 / uncertainty) * box_error / np.where(inside > 0, inside, np.nan)
         effect = unrejected / flux
-    words = list(start.warnings) + list(variance.warnings)
+    words = [*window.warnings, *start.warnings, *variance.warnings]
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
     words += _second_look(window, start, choice, layers)

@@ -20,6 +20,7 @@ from .locate import Start
 from .recipe import Recipe
 from .robust import median
 from .solve import model_of, solve_columns
+from .stripes import find_stripes
 from .window import Window
 
 __all__ = ["first_choice", "refine"]
@@ -38,7 +39,7 @@ _LEAST_SEEN = 0.3  # of each profile on good pixels, for its column and its ligh
 _MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
 
 
-def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> Choice:
+def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> tuple[Choice, NDArray[np.intp]]:
     """Fit trace and width to medians of bins, which no cosmic ray moves; to the bins with lines where only those show.
 
     Parameters
@@ -54,7 +55,10 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
 
     Returns
     -------
-    Choice
+    choice : Choice
+        The fit.
+    stripes : ndarray of int
+        Rows of the window that no light explains.
     """
     if recipe.sources.find == "lines":
         edges = start.detection.edges
@@ -67,7 +71,7 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
         # the median of one column is the column itself, its flux is free, and its bad pixels are simply not there
         edges = np.unique(np.concatenate([edges, alone, alone + 1])) if len(alone) else edges
         binned = median_bins(window.data, window.weight, edges)
-    return choose_geometry(
+    choice = choose_geometry(
         binned,
         start.geometry,
         start.problem,
@@ -76,6 +80,7 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
         from_data=start.from_data,
         tolerance=_ROUGH,
     )
+    return choice, find_stripes(binned, choice)
 
 
 def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.intp]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Window:
         Frame row and column of the box's first pixel.
     shape : tuple of int
         Shape of the frame, (n_cross, n_disp).
+    warnings : tuple of str
+        What was left out that the frame does not mark.
     """
 
     data: FloatArray
@@ -40,6 +42,7 @@ class Window:
     row: int
     column: int
     shape: tuple[int, int]
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_disp(self) -> int:
@@ -55,6 +58,19 @@ class Window:
     def columns(self) -> FloatArray:
         """Number of each column of the box, as the fits count them, shape (n_disp,)."""
         return np.arange(self.n_disp, dtype=float)
+
+    def without_rows(self, rows: NDArray[np.intp]) -> Window:
+        """The same without rows that are off by themselves, and a word on them."""
+        out = np.isin(np.arange(self.n_cross), rows)
+        names = " and ".join(str(int(row) + self.row) for row in rows)
+        words = f"Row {names}: the neighbours share nothing of what stands out there in all columns; left out."
+        return replace(
+            self,
+            data=np.where(out, 0.0, self.data),
+            weight=np.where(out, 0.0, self.weight),
+            variance=np.where(out, 1.0, self.variance),
+            warnings=(*self.warnings, words),
+        )
 
     def part(self, image: FloatArray) -> FloatArray:
         """The box of a frame-shaped image, column-major."""
