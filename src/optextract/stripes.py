@@ -15,7 +15,8 @@ from .solve import model_of, solve_columns
 __all__ = ["find_stripes"]
 
 _SNR = 15.0  # of what a fit to all columns leaves in a row, above which it is asked whether the neighbours share it
-_PART = 0.05  # of the source's peak: less is more likely a profile that does not quite fit, and does little harm
+# of the source's peak, and of its light in the row: less is more likely a profile that does not quite fit
+_OF_PEAK, _OF_LIGHT = 0.015, 0.5
 _LEAST_ROWS = 8
 
 
@@ -51,7 +52,8 @@ def find_stripes(binned: Binned, choice: Choice) -> NDArray[np.intp]:
     left = (weight * residual).sum(axis=0) / total
     number = len(centre)
     light = (weight * model_of(terms[:, :number], solution.coefficients[:, :number])).sum(axis=0) / total
-    off = np.abs(left) > np.maximum(_SNR * choice.noise / np.sqrt(total), _PART * np.abs(light).max())
+    least = np.maximum(_OF_PEAK * np.abs(light).max(), _OF_LIGHT * np.abs(light))
+    off = np.abs(left) > np.maximum(_SNR * choice.noise / np.sqrt(total), least)
     if not (off & seen).any():
         return none
     above = left - median(left[seen])
