@@ -8,6 +8,7 @@ import pytest
 import optextract as ox
 from optextract import tracing
 from optextract.simulate import Line, make_scene
+from optextract.simulate.score import score
 
 
 def test_what_no_pixel_shows_does_not_fill_the_gaps_of_a_bin(monkeypatch):
@@ -70,3 +71,23 @@ def test_where_nothing_is_found_the_search_for_lines_is_named():
     (words,) = ox.extract(made.frame).quality["warnings"]
     assert "sources.find: lines" in words
     assert "may be emission lines" in words
+
+
+@pytest.mark.parametrize(("bend", "snr"), [(2.5, 6.0), (3.0, 100.0), (5.0, 20.0)])
+def test_trace_of_a_frame_that_is_not_as_rectified_as_it_says_is_followed(bend, snr):
+    made = make_scene("mid", 3, shape=(31, 900), snr=snr, fwhm=2.2, centre=lambda t: 12 + bend * t**2)
+    assert made.frame.meta["rectified"] is True
+    result = ox.extract(made.frame)
+    np.testing.assert_allclose(result.centre[0], made.truth.centre[0], atol=0.15)
+    found = score(made, result.flux[0], result.uncertainty[0])
+    assert abs(found.bias) < max(4 * found.bias_error, 0.003)
+    assert np.sqrt((found.pull**2).mean()) < 1.1
+    assert any("rectified, but its trace" in words for words in result.quality["warnings"])
+
+
+@pytest.mark.parametrize("centre", [(12.0, 3.0), (14.0, 0.0, 0.3)])
+def test_tilt_or_slight_bend_of_a_rectified_trace_needs_no_word(centre):
+    made = make_scene("mid", 3, shape=(31, 600), centre=centre)
+    result = ox.extract(made.frame)
+    np.testing.assert_allclose(result.centre[0], made.truth.centre[0], atol=0.15)
+    assert not any("rectified" in words for words in result.quality["warnings"])

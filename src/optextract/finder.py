@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .bins import edges_uniform, median_bins
 from .few import are_promised, believed, line_bins, line_strength, without_lone
 from .filters import BIN_CLIP, STANDS_OUT, WIDTHS, Filtered, widths_for
+from .robust import median
 
 __all__ = ["Detection", "detect"]
 
@@ -25,6 +26,10 @@ FloatArray = NDArray[np.float64]
 _SURE = 2.0 * BIN_CLIP  # S/N of all bins together above which nothing else is looked for
 _PARTS = (2, 4, 8, 16)  # of the bins: how few of them may hold all of the light
 _LEAST_PART = 3  # bins
+_LEAST_PATH = 8  # bins
+_BRIGHT_BIN = 8.0  # S/N of a bin that shows by itself where the source is
+_WANDER = 1.5  # rows between most bins, and off a straight line: below that a straight trace with a tilt will do
+_MORE = 1.05  # times the mean S/N of a row: what a path must have that is believed for it
 _TIE = 0.1  # of the score: how much the brighter of two rows is preferred whose bins are all at the cap
 _BEAT = 1.5  # S/N of lines over that of the continuum, and over that of lines on any other row, to be believed
 
@@ -79,7 +84,7 @@ def detect(
     weight: FloatArray,
     *,
     lines: bool = False,
-    may_curve: bool = False,
+    may_curve: bool | None = False,
     planned: float | None = None,
     planned_sigma: float = 0.4,
     nods: tuple[float, ...] = (),
@@ -92,8 +97,8 @@ def detect(
         Pixel values and inverse variances (zero where bad).
     lines : bool, optional
         Look for emission lines instead of continuum.
-    may_curve : bool, optional
-        Let the path leave its row.
+    may_curve : bool or None, optional
+        Let the path leave its row; None: only where bright bins show that it does.
     planned : float, optional
         Planned position, row of the window: a significant source near it is preferred to a brighter one elsewhere.
     planned_sigma : float, optional
@@ -130,7 +135,7 @@ def _detect(
     image: Filtered,
     *,
     lines: bool = False,
-    may_curve: bool = False,
+    may_curve: bool | None = False,
     planned: float | None,
     planned_sigma: float,
     nods: tuple[float, ...],
@@ -161,9 +166,13 @@ def _detect(
     snr_total, fwhm, snr, place, _ = best
     path = np.full(len(image.column), place)
     curved = False
-    if may_curve and len(path) >= 8 and not lines:
-        bent = _bent(image, snr_total)
-        if bent is not None:
+    if may_curve is not False and len(path) >= _LEAST_PATH and not lines:
+        bent = None
+        if may_curve:
+            bent = _bent(image, snr_total)
+        elif _wanders(image.snr(min(fwhm, WIDTHS[1])), usable):
+            bent = _bent(image, snr_total, capped=True)
+        if bent is not None and (may_curve or _is_smooth_bend(bent[3])):
             snr_total, fwhm, snr, path = bent
             curved = True
     along = snr[np.arange(len(path)), path]
@@ -187,20 +196,53 @@ def _detect(
     )
 
 
-def _bent(image: Filtered, flat_score: float) -> tuple[float, float, FloatArray, NDArray[np.intp]] | None:
-    """The best path that is no row, if there is one: its score, filter width, S/N image and rows."""
+def _wanders(snr: FloatArray, usable: NDArray[np.bool_]) -> bool:
+    """Whether the rows at which bins are brightest move, in most bins and by more than noise does.
+
+    To be asked with a narrow filter: a row of a trace that bends is found with one as wide as the bend.
+    """
+    own = np.where(usable, snr, -np.inf)
+    bright = own.max(axis=1) > _BRIGHT_BIN
+    if np.count_nonzero(bright) < max(_LEAST_PATH, len(snr) // 2):
+        return False
+    rows = np.sort(own.argmax(axis=1)[bright])
+    tenth = len(rows) // 10
+    return bool(rows[-1 - tenth] - rows[tenth] > _WANDER)
+
+
+def _is_smooth_bend(path: NDArray[np.intp]) -> bool:
+    """Whether a path bends, and moves by and by: another source takes over at once."""
+    at = np.arange(len(path)) - 0.5 * (len(path) - 1)
+    line = (at @ path) / (at @ at) * at
+    return bool(np.abs(np.diff(path)).max() <= 1 and np.ptp(path - line) > _WANDER)
+
+
+def _bent(
+    image: Filtered, flat_score: float, capped: bool = False
+) -> tuple[float, float, FloatArray, NDArray[np.intp]] | None:
+    """The best path that is no row, if there is one: its score, filter width, S/N image and rows.
+
+    It must have a better score than the best row has; or, to be asked where both may be at the cap, clearly more than
+    any row's mean S/N in the same filter.
+    """
     found: tuple[float, float, float, FloatArray, NDArray[np.intp]] | None = None
     for fwhm in widths_for(image.n_cross):
         snr = image.snr(fwhm)
-        path, score = _follow(snr)
-        if score < max(flat_score + 3.0, 2 * STANDS_OUT) or np.ptp(path) < 1:
+        # at the cap a path need not move: there it follows what bins have by themselves
+        scale = max(1.0, median(snr.max(axis=1)) / BIN_CLIP) if capped else 1.0
+        path, score = _follow(snr / scale)
+        strength = float(snr[np.arange(len(path)), path].mean())
+        if score < 2 * STANDS_OUT or np.ptp(path) < 1:
+            continue
+        more = strength / max(float(snr.mean(axis=0).max()), 1e-300) if capped else 1.0
+        if score < flat_score + 3.0 and more < _MORE:
             continue
         # a path may choose its rows, so noise alone scores high: as high as on the image turned negative
         if score < 2.5 * BIN_CLIP and score < 1.4 * _follow(-snr)[1]:
             continue
-        strength = float(snr[np.arange(len(path)), path].mean())
-        if found is None or strength > found[0]:
-            found = (strength, score, fwhm, snr, path)
+        # a filter as wide as the bend is nearly as good along a row
+        if found is None or strength * more > found[0]:
+            found = (strength * more, score, fwhm, snr, path)
     return None if found is None else found[1:]
 
 

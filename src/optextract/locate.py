@@ -212,7 +212,10 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         path = path if placed.centre is None else _image_trace(placed, window, recipe)
     problem = _problem(recipe, window, nods, bounds, from_data, detection.found, width, planned, placed)
     if frame.meta.get("rectified") is True:
-        problem = replace(problem, prior_bend=_BEND)
+        if detection.curved:
+            warnings += (_unlike_its_file(detection),)
+        else:
+            problem = replace(problem, prior_bend=_BEND)
     geometry = _start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
     if placed is not None and placed.centre is not None:
         geometry = replace(geometry, centre=np.zeros(1))
@@ -287,7 +290,7 @@ def _detect(
         data,
         weight,
         lines=recipe.sources.find == "lines",
-        may_curve=frame.meta.get("rectified") is not True and path is None,
+        may_curve=False if path is not None else None if frame.meta.get("rectified") is True else True,
         planned=planned,
         planned_sigma=recipe.sources.planned_sigma,
         nods=nods,
@@ -383,6 +386,13 @@ def _doubts(
             f"position {planned + window.row:.1f}.",
         )
     return ()
+
+
+def _unlike_its_file(detection: Detection) -> str:
+    return (
+        f"The file says that the frame is rectified, but its trace moves by {np.ptp(detection.row):.0f} rows: fitted "
+        "as that of an unrectified one."
+    )
 
 
 def _line_columns(detection: Detection) -> tuple[int, int]:

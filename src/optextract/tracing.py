@@ -76,7 +76,7 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
         start.geometry,
         start.problem,
         recipe,
-        rectified=frame.meta.get("rectified") is True,
+        rectified=frame.meta.get("rectified") is True and not start.detection.curved,
         from_data=start.from_data,
         tolerance=_ROUGH,
     )
@@ -155,7 +155,7 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Sw
         choice.fit.geometry,
         replace(problem, shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape),
         recipe,
-        rectified=frame.meta.get("rectified") is True,
+        rectified=frame.meta.get("rectified") is True and not start.detection.curved,
         from_data=start.from_data,
         noise=swept.slow,
     )
