@@ -91,3 +91,16 @@ def test_tilt_or_slight_bend_of_a_rectified_trace_needs_no_word(centre):
     result = ox.extract(made.frame)
     np.testing.assert_allclose(result.centre[0], made.truth.centre[0], atol=0.15)
     assert not any("rectified" in words for words in result.quality["warnings"])
+
+
+@pytest.mark.parametrize(("rise", "snr"), [(1.0, 3.0), (3.0, 3.0), (10.0, 10.0)])
+def test_background_that_rises_to_both_ends_is_no_source(rise, snr):
+    made = make_scene("mid", 3, shape=(27, 900), snr=snr, fwhm=1.7)
+    across = np.linspace(-1.0, 1.0, 27)[:, None]
+    bowl = rise * np.sqrt(np.median(made.frame.variance)) * across**2
+    result = ox.extract(made.frame.replace(flux=made.frame.flux + bowl))
+    np.testing.assert_allclose(result.centre[0], made.truth.centre[0], atol=0.1)
+    np.testing.assert_allclose(result.fwhm[0], 1.7, rtol=0.1)
+    found = score(made, result.flux[0], result.uncertainty[0])
+    assert abs(found.bias) < 2.5 * found.bias_error
+    assert np.sqrt((found.pull**2).mean()) < 1.06

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from .bins import Binned
@@ -25,6 +26,9 @@ STANDS_OUT = 5.0
 BIN_CLIP = 12.0
 #: Of a row's signal: what a source puts into the brighter neighbour at least.
 SPREAD = 0.06
+_LEAST_ROWS = 12
+_ROUGH = 2.0  # times the error of a row's mean: what a slope leaves of most rows before a bowl is looked for
+_BETTER = 0.6  # of what a slope leaves: what a bowl must leave at most
 
 
 def widths_for(n_cross: int) -> tuple[float, ...]:
@@ -76,6 +80,8 @@ class Filtered:
         Centre column of each bin.
     edges : ndarray of int, shape (n_bin + 1,)
         Column edges of the bins.
+    bowl : ndarray, shape (n_cross,), optional
+        Background that rises to both ends, where there is one: it was subtracted.
     """
 
     values: FloatArray
@@ -83,13 +89,19 @@ class Filtered:
     seen: NDArray[np.bool_]
     column: FloatArray
     edges: NDArray[np.intp]
+    bowl: FloatArray | None = None
 
     @classmethod
     def of(cls, binned: Binned) -> Filtered:
-        """The bins without hot rows, above their medians and a common gradient."""
+        """The bins without hot rows, above their medians and a common gradient or bowl."""
         binned = _without_hot_rows(binned)
         middle = _row_median(binned)
-        return cls.above(binned, middle[:, None] + _gradient(binned, middle))
+        slope, rough = _gradient(binned, middle)
+        if not rough:
+            return cls.above(binned, middle[:, None] + slope)
+        bowl = _bowl(binned, middle)
+        level = slope if bowl is None else bowl
+        return replace(cls.above(binned, middle[:, None] + level), bowl=bowl)
 
     @classmethod
     def above(cls, binned: Binned, level: FloatArray) -> Filtered:
@@ -125,18 +137,18 @@ def _row_median(binned: Binned) -> FloatArray:
     return middle
 
 
-def _gradient(binned: Binned, middle: FloatArray) -> FloatArray:
-    """Robust slope of all bins together along cross-dispersion, zero at the middle, shape (n_cross,)."""
+def _gradient(binned: Binned, middle: FloatArray) -> tuple[FloatArray, bool]:
+    """Robust slope of all bins together along cross-dispersion, zero at the middle; whether it leaves much of rows."""
     seen = binned.weight > 0
     count = seen.sum(axis=0)
     row = np.arange(len(count)) - 0.5 * (len(count) - 1)
     use = count > 0.3 * len(seen)
     if use.sum() < 6:
-        return np.zeros(len(count))
+        return np.zeros(len(count)), False
     above = np.where(seen, binned.data - middle[:, None], 0.0)
     mean, where = above[:, use].sum(axis=0) / count[use], row[use]
     weight = np.ones(len(where))
-    slope = 0.0
+    slope, scale = 0.0, 0.0
     for _ in range(12):  # Cauchy weights: the source itself must not tilt the line
         share = weight / weight.sum()
         away, level = where - share @ where, share @ mean
@@ -146,7 +158,40 @@ def _gradient(binned: Binned, middle: FloatArray) -> FloatArray:
         if scale == 0:
             break
         weight = 1.0 / (1.0 + (left / (2.0 * scale)) ** 2)
-    return np.asarray(slope * row, dtype=float)
+    error = 1.0 / np.sqrt(binned.weight[:, use].sum(axis=0))
+    return np.asarray(slope * row, dtype=float), bool(scale > _ROUGH * median(error))
+
+
+def _bowl(binned: Binned, middle: FloatArray) -> FloatArray | None:
+    """A background that rises to both ends in all bins, above their medians; None where there is none.
+
+    A search blind to slopes takes its ends for sources. Medians of rows, which a trace that moves is never in for long;
+    domes are left alone, since an extended source is one.
+    """
+    seen = binned.weight > 0
+    use = seen.mean(axis=0) > 0.5
+    if use.sum() < _LEAST_ROWS:
+        return None
+    above = np.where(seen, binned.data - middle[:, None], np.nan)[:, use]
+    level = np.nanmedian(above, axis=0)
+    x = np.linspace(-1.0, 1.0, len(use))
+    fits = []
+    for degree in (1, 2):
+        terms = legvander(x[use], degree)
+        weight = np.ones(len(level))
+        for _ in range(30):
+            weighted = terms * weight[:, None]
+            coefficients = np.linalg.solve(weighted.T @ terms, weighted.T @ level)
+            left = level - terms @ coefficients
+            scale = median(np.abs(left))
+            if scale == 0:
+                break
+            weight = 1.0 / (1.0 + (left / (2.0 * scale)) ** 2)
+        fits.append((scale, coefficients))
+    (before, _), (after, curve) = fits
+    if curve[2] <= 0 or after > _BETTER * before:
+        return None
+    return np.asarray(legvander(x, 2) @ curve, dtype=float)
 
 
 def _without_hot_rows(binned: Binned) -> Binned:

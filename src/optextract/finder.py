@@ -60,6 +60,8 @@ class Detection:
         S/N of the best row's lines where they were looked for, whether they were believed or not; else 0.
     line_row : float
         That row.
+    bowl : ndarray, shape (n_cross,), optional
+        Background that rises to both ends of the rows, where there is one.
     """
 
     row: FloatArray
@@ -72,6 +74,7 @@ class Detection:
     lines: bool = False
     line_snr: float = 0.0
     line_row: float = np.nan
+    bowl: FloatArray | None = None
 
     @property
     def found(self) -> bool:
@@ -162,7 +165,9 @@ def _detect(
             best, found_planned = (float(total[place]), fwhm, snr, place, strength), as_planned
     if best is None:
         flat = np.full(len(image.column), (image.n_cross - 1) / 2 if planned is None else float(planned))
-        return Detection(flat, image.column, WIDTHS[1], 0.0, np.zeros(len(flat)), image.edges, False, lines)
+        return Detection(
+            flat, image.column, WIDTHS[1], 0.0, np.zeros(len(flat)), image.edges, False, lines, bowl=image.bowl
+        )
     snr_total, fwhm, snr, place, _ = best
     path = np.full(len(image.column), place)
     curved = False
@@ -182,18 +187,8 @@ def _detect(
     if snr_total < STANDS_OUT:
         # nothing stands out: the data must not choose the row, or noise would be extracted where it is brightest
         row = np.full(len(path), (image.n_cross - 1) / 2 if planned is None else float(planned))
-    return Detection(
-        row,
-        image.column,
-        fwhm,
-        snr_total,
-        along,
-        image.edges,
-        curved,
-        lines,
-        snr_total if lines else 0.0,
-        float(place) if lines else np.nan,
-    )
+    seen = (snr_total, float(place)) if lines else (0.0, np.nan)
+    return Detection(row, image.column, fwhm, snr_total, along, image.edges, curved, lines, *seen, bowl=image.bowl)
 
 
 def _wanders(snr: FloatArray, usable: NDArray[np.bool_]) -> bool:

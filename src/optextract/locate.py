@@ -172,7 +172,9 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     columns = choose_columns(detection, window.n_disp, recipe.kernel, window.column)
     if detection.lines and recipe.kernel.disp is None:
         columns = _line_columns(detection)
-    cut = coadd(window.data, window.weight, columns, recipe.kernel.combine)
+    shown = coadd(window.data, window.weight, columns, recipe.kernel.combine)
+    bowl = detection.bowl if path is None and recipe.background.degree != "none" else None
+    cut = shown if bowl is None else replace(shown, binned=replace(shown.binned, data=shown.binned.data - bowl))
     bounds = profile.fwhm.bounds if profile.fwhm.bounds is not None else (0.5, max(3.0, _WIDEST * window.n_cross))
     number = _number(recipe)
     first = float(np.interp(cut.centre_column, detection.column, detection.row))
@@ -211,6 +213,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         bounds, width = _template_width(placed, recipe, bounds, width, from_data)
         path = path if placed.centre is None else _image_trace(placed, window, recipe)
     problem = _problem(recipe, window, nods, bounds, from_data, detection.found, width, planned, placed)
+    if bowl is not None:
+        problem = replace(problem, background=cross_basis(window.n_cross, 2))
     if frame.meta.get("rectified") is True:
         if detection.curved:
             warnings += (_unlike_its_file(detection),)
@@ -221,7 +225,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         geometry = replace(geometry, centre=np.zeros(1))
     if path is not None and given is None:
         problem = replace(problem, max_degree=1)
-    return Start(detection, cut, geometry, problem, from_data, warnings)
+    return Start(detection, shown, geometry, problem, from_data, warnings)
 
 
 def _row_of(window: Window, detection: Detection, path: FloatArray | None) -> FloatArray:
