@@ -104,3 +104,27 @@ def test_background_that_rises_to_both_ends_is_no_source(rise, snr):
     found = score(made, result.flux[0], result.uncertainty[0])
     assert abs(found.bias) < 2.5 * found.bias_error
     assert np.sqrt((found.pull**2).mean()) < 1.06
+
+
+def test_trace_that_waves_gets_the_degree_that_it_needs():
+    made = make_scene(
+        "mid",
+        3,
+        shape=(31, 1200),
+        snr=50.0,
+        fwhm=2.2,
+        centre=lambda t: 14 + 0.3 * np.sin(3 * np.pi * t),
+        rectified=False,
+    )
+    result = ox.extract(made.frame)
+    np.testing.assert_allclose(result.centre[0, 10:-10], made.truth.centre[0, 10:-10], atol=0.05)
+    found = score(made, result.flux[0], result.uncertainty[0])
+    assert abs(found.bias) < 0.002
+    assert found.lost == 0
+    assert result.trace.degree == result.resolved.trace.degree > 10
+
+
+def test_trace_that_waves_more_than_was_asked_for_is_told():
+    made = make_scene("mid", 3, shape=(31, 800), snr=50.0, fwhm=2.2, centre=lambda t: 14 + 0.3 * np.sin(3 * np.pi * t))
+    words = ox.extract(made.frame, ox.Recipe(trace={"degree": 2})).quality["warnings"]
+    assert any("The trace waves by 0.15 pixels" in sentence for sentence in words)

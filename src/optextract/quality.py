@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .choose import Choice
+from .choose import Choice, waves
 from .frame import Frame
 from .layers import Final, Layers, NoiseScale
 from .locate import Start
@@ -24,6 +24,7 @@ __all__ = ["figures", "nods_in_words", "noise_in_words"]
 FloatArray = NDArray[np.float64]
 
 _CLOSE = 1.01
+_WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
 _POOR = 1.3  # reduced scatter of the trace fit above which its model is questioned
 
 
@@ -88,7 +89,7 @@ def figures(
     words = [*window.warnings, *start.warnings, *variance.warnings]
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
-    words += _second_look(window, start, choice, layers)
+    words += _second_look(window, start, choice, layers, trace)
     values: dict[str, Any] = {
         "chi2": chi2,
         "pull": MappingProxyType(dict(rescale.pulls)),
@@ -217,7 +218,7 @@ def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
     ]
 
 
-def _second_look(window: Window, start: Start, choice: Choice, layers: Layers) -> list[str]:
+def _second_look(window: Window, start: Start, choice: Choice, layers: Layers, trace: TraceFit) -> list[str]:
     """What the fit itself has to say."""
     words = [] if choice.fit.converged else ["The fit of trace and width did not converge."]
     high = start.problem.fwhm_bounds[1]
@@ -226,6 +227,12 @@ def _second_look(window: Window, start: Start, choice: Choice, layers: Layers) -
         words.append(
             f"The FWHM, {width:.1f} pixels, ends at the upper limit of its range: what was fitted may be background; "
             "profile.fwhm.bounds sets the range."
+        )
+    geometry = choice.fit.geometry
+    if start.problem.free_centre and start.from_data and geometry.given is None and waves(choice.fit) > _WAVY:
+        words.append(
+            f"The trace waves by {trace.rms:.2f} pixels about its polynomial of degree {len(geometry.centre) - 1}: "
+            "trace.degree or trace.given may follow it."
         )
     if choice.noise > _POOR and choice.fit.geometry.given is None:
         at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
