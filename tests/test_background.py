@@ -135,3 +135,21 @@ def test_columns_without_data_have_no_say_and_no_flux():
     others = np.r_[0:100, 141:300]
     assert np.isfinite(result.flux[0, others]).all()
     assert np.isfinite(result.uncertainty[0, others]).all()
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.02])
+def test_sky_lines_that_are_tilted_or_uneven_have_a_slope_in_each_column(rng, tilt):
+    """Lines 50 sigma high, brighter at one end of the slit by a tenth, or moving by a fiftieth of a pixel per row."""
+    made = make_scene("mid", 3, shape=(27, 900), snr=20.0, centre=(12.7, 0.0))
+    sigma = np.sqrt(np.median(made.frame.variance))
+    column, across = np.arange(900.0), np.arange(27.0)[:, None] - 13.0
+    lines = sum(np.exp(-0.5 * ((column - at) / 1.5) ** 2) for at in rng.uniform(0, 900, 30))
+    sky = 50 * sigma * np.interp(column + tilt * across, column, lines)
+    if tilt == 0:
+        sky = sky * (1 + 0.05 * across / 13)
+    result = ox.extract(made.frame.replace(flux=made.frame.flux + sky))
+    assert result.quality["background"]["along"] == "column"
+    assert result.quality["background"]["degree"] >= 1
+    found = score(made, result.flux[0], result.uncertainty[0])
+    assert abs(found.bias) < 0.005
+    assert np.sqrt((found.pull**2).mean()) < 1.25

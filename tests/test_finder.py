@@ -104,6 +104,49 @@ def test_lines_without_continuum_are_found_only_when_asked_for(rng):
     assert 205 <= at <= 219
 
 
+@pytest.mark.parametrize("part", [0.3, 0.1, 0.04])
+@pytest.mark.parametrize("start", [0.0, 0.6])
+def test_light_in_a_part_of_the_columns_is_found(rng, part, start):
+    """Behind a break, say: medians of many columns know nothing of the last few, and all bins together drown them."""
+    data, weight = image(rng, flux=0.0)
+    lit = slice(int(start * N_DISP), int((start + part) * N_DISP))
+    data[lit] += 60 * Gaussian().integrate(N_CROSS, np.array([14.3]), np.array([1.6]))[0]
+    found = detect(data, weight)
+    assert found.snr > 20
+    assert place(found) == pytest.approx(14.3, abs=1.0)
+
+
+def test_hits_and_tracks_are_no_lines(rng):
+    """Tracks along dispersion and pairs of hits fill several neighbouring pixels, as lines do."""
+    for _ in range(8):
+        data, weight = image(rng, flux=0.0)
+        hit = rng.random(data.shape) < 0.004
+        data[hit] += rng.exponential(200, hit.sum())
+        for _ in range(20):
+            column, row = rng.integers(0, N_DISP - 8), rng.integers(0, N_CROSS - 8)
+            step = np.arange(rng.integers(2, 8))
+            data[column + step, row + (rng.random() * step).astype(int)] += rng.exponential(100, len(step))
+        assert not detect(data, weight).found
+
+
+def test_faint_continuum_is_not_left_for_hits(rng):
+    data, weight = image(rng, flux=0.6)
+    data[100:104, 22] += 500.0
+    data[300:302, 8:10] += 500.0
+    assert place(detect(data, weight)) == pytest.approx(14.3, abs=1.0)
+
+
+def test_lines_that_are_not_believed_are_told(rng):
+    """One line alone may as well be a hit of several pixels."""
+    data, weight = image(rng, flux=0.0)
+    peak = 100 * np.exp(-0.5 * ((np.arange(N_DISP) - 300.3) / 1.2) ** 2)
+    data += peak[:, None] * Gaussian().integrate(N_CROSS, np.array([18.3]), np.array([1.7]))[0]
+    found = detect(data, weight)
+    assert not found.found
+    assert found.line_snr > 50
+    assert found.line_row == pytest.approx(18.3, abs=0.5)
+
+
 def test_curved_trace_is_followed_where_the_frame_may_bend(rng):
     path = 8 + 14 * np.linspace(0, 1, N_DISP) ** 2
     data, weight = image(rng, row=path, flux=4.0)

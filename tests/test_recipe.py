@@ -121,7 +121,7 @@ recipes = st.fixed_dictionaries(
         "trace": st.fixed_dictionaries(
             {},
             optional={
-                "degree": auto | st.integers(2, 10),
+                "degree": auto | st.integers(2, 20),
                 "fwhm_coefficients": st.lists(number | st.fixed_dictionaries({"bounds": ranges}), max_size=6),
                 "given": st.lists(number, min_size=1, max_size=8),
                 "bins": auto | st.integers(1, 500) | st.lists(number, min_size=2, max_size=5),

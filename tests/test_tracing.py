@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import optextract as ox
 from optextract import tracing
-from optextract.simulate import make_scene
+from optextract.simulate import Line, make_scene
+from optextract.simulate.score import score
 
 
 def test_what_no_pixel_shows_does_not_fill_the_gaps_of_a_bin(monkeypatch):
@@ -27,3 +29,102 @@ def test_what_no_pixel_shows_does_not_fill_the_gaps_of_a_bin(monkeypatch):
     assert np.abs(binned.data).max() < 3 * np.abs(frame.flux[~mask]).max()
     plain = ox.extract(frame, ox.Recipe(nods={"mode": "model"}))
     np.testing.assert_allclose(result.centre, plain.centre, atol=0.05)
+
+
+@pytest.mark.parametrize(("continuum", "peak"), [(0.3, 100.0), (0.5, 500.0), (3.0, 300.0)])
+def test_bright_lines_tell_trace_and_width_where_the_continuum_is_faint(continuum, peak):
+    """Medians of many columns see the continuum alone, and what noise makes of its width would cost the lines."""
+    columns = np.arange(40.0, 760.0, 57.3)
+    made = make_scene(
+        "mid",
+        5,
+        shape=(25, 780),
+        snr=continuum,
+        fwhm=(1.7, 0.35),
+        lines=tuple(Line(float(column), 2.2, peak) for column in columns),
+    )
+    result = ox.extract(made.frame)
+    at = np.round(columns).astype(int)
+    fwhm_error = result.fwhm[0, at] / made.truth.fwhm[0, at] - 1
+    assert np.abs(fwhm_error).max() < max(0.03, 4 / peak)
+    np.testing.assert_allclose(result.centre[0, at], made.truth.centre[0, at], atol=0.02)
+    near = at[:, None] + np.arange(-3, 4)
+    light = (result.flux - made.truth.flux)[0, near].sum(axis=1)
+    pull = light / np.sqrt((result.uncertainty[0, near] ** 2).sum(axis=1))
+    assert np.sqrt((pull**2).mean()) < 1.6
+    assert not result.rejected[:, at].any()
+
+
+def test_light_behind_a_break_is_all_there():
+    """Three columns in a hundred hold all of the light, at S/N 100 each."""
+    made = make_scene("mid", 4, shape=(31, 900), snr=100.0)
+    light = made.truth.flux[0] * made.truth.profile[0]
+    dark = np.arange(900) < 873
+    frame = made.frame.replace(flux=made.frame.flux - np.where(dark, light, 0.0))
+    result = ox.extract(frame)
+    assert np.nansum(result.flux[0, ~dark]) == pytest.approx(made.truth.flux[0, ~dark].sum(), rel=0.01)
+    assert not result.quality["warnings"]
+
+
+def test_where_nothing_is_found_the_search_for_lines_is_named():
+    made = make_scene("lines", 2, snr=0.0, lines=(Line(400.2, 2.8, 100.0),), shape=(31, 900))
+    (words,) = ox.extract(made.frame).quality["warnings"]
+    assert "sources.find: lines" in words
+    assert "may be emission lines" in words
+
+
+@pytest.mark.parametrize(("bend", "snr"), [(2.5, 6.0), (3.0, 100.0), (5.0, 20.0)])
+def test_trace_of_a_frame_that_is_not_as_rectified_as_it_says_is_followed(bend, snr):
+    made = make_scene("mid", 3, shape=(31, 900), snr=snr, fwhm=2.2, centre=lambda t: 12 + bend * t**2)
+    assert made.frame.meta["rectified"] is True
+    result = ox.extract(made.frame)
+    np.testing.assert_allclose(result.centre[0], made.truth.centre[0], atol=0.15)
+    found = score(made, result.flux[0], result.uncertainty[0])
+    assert abs(found.bias) < max(4 * found.bias_error, 0.003)
+    assert np.sqrt((found.pull**2).mean()) < 1.1
+    assert any("rectified, but its trace" in words for words in result.quality["warnings"])
+
+
+@pytest.mark.parametrize("centre", [(12.0, 3.0), (14.0, 0.0, 0.3)])
+def test_tilt_or_slight_bend_of_a_rectified_trace_needs_no_word(centre):
+    made = make_scene("mid", 3, shape=(31, 600), centre=centre)
+    result = ox.extract(made.frame)
+    np.testing.assert_allclose(result.centre[0], made.truth.centre[0], atol=0.15)
+    assert not any("rectified" in words for words in result.quality["warnings"])
+
+
+@pytest.mark.parametrize(("rise", "snr"), [(1.0, 3.0), (3.0, 3.0), (10.0, 10.0)])
+def test_background_that_rises_to_both_ends_is_no_source(rise, snr):
+    made = make_scene("mid", 3, shape=(27, 900), snr=snr, fwhm=1.7)
+    across = np.linspace(-1.0, 1.0, 27)[:, None]
+    bowl = rise * np.sqrt(np.median(made.frame.variance)) * across**2
+    result = ox.extract(made.frame.replace(flux=made.frame.flux + bowl))
+    np.testing.assert_allclose(result.centre[0], made.truth.centre[0], atol=0.1)
+    np.testing.assert_allclose(result.fwhm[0], 1.7, rtol=0.1)
+    found = score(made, result.flux[0], result.uncertainty[0])
+    assert abs(found.bias) < 2.5 * found.bias_error
+    assert np.sqrt((found.pull**2).mean()) < 1.06
+
+
+def test_trace_that_waves_gets_the_degree_that_it_needs():
+    made = make_scene(
+        "mid",
+        3,
+        shape=(31, 1200),
+        snr=50.0,
+        fwhm=2.2,
+        centre=lambda t: 14 + 0.3 * np.sin(3 * np.pi * t),
+        rectified=False,
+    )
+    result = ox.extract(made.frame)
+    np.testing.assert_allclose(result.centre[0, 10:-10], made.truth.centre[0, 10:-10], atol=0.05)
+    found = score(made, result.flux[0], result.uncertainty[0])
+    assert abs(found.bias) < 0.002
+    assert found.lost == 0
+    assert result.trace.degree == result.resolved.trace.degree > 10
+
+
+def test_trace_that_waves_more_than_was_asked_for_is_told():
+    made = make_scene("mid", 3, shape=(31, 800), snr=50.0, fwhm=2.2, centre=lambda t: 14 + 0.3 * np.sin(3 * np.pi * t))
+    words = ox.extract(made.frame, ox.Recipe(trace={"degree": 2})).quality["warnings"]
+    assert any("The trace waves by 0.15 pixels" in sentence for sentence in words)

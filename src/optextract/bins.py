@@ -12,7 +12,7 @@ from .compiled import contiguous
 from .compiled.order import median_all
 from .compiled.sums import mean_all
 
-__all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins", "split_moving"]
+__all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins", "middle_of", "split_moving"]
 
 FloatArray = NDArray[np.float64]
 
@@ -106,8 +106,18 @@ def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) 
     return np.unique(np.concatenate([edges, *inner]).astype(np.intp)) if inner else edges
 
 
-def _middle(edges: NDArray[np.intp]) -> FloatArray:
-    """Middle column of each bin."""
+def middle_of(edges: NDArray[np.intp]) -> FloatArray:
+    """Middle column of each bin.
+
+    Parameters
+    ----------
+    edges : ndarray of int, shape (n_bin + 1,)
+        Bin edges.
+
+    Returns
+    -------
+    ndarray, shape (n_bin,)
+    """
     return np.asarray(0.5 * (edges[:-1] + edges[1:] - 1), dtype=float)
 
 
@@ -137,7 +147,7 @@ def mean_bins(
     start = edges[:-1]
     mean, inverse = np.empty((2, len(start), data.shape[1]))
     mean_all(contiguous(data), contiguous(weight), contiguous(model), edges.astype(np.intp), mean, inverse)
-    column = _middle(edges)
+    column = middle_of(edges)
     if flux is not None:
         # a floor keeps the mean inside the bin where the flux is all noise
         share = np.maximum(flux, 0.0) + 0.1 * np.abs(flux).mean() + 1e-300
@@ -162,4 +172,4 @@ def median_bins(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp]) -
     """
     out, inverse = np.empty((2, len(edges) - 1, data.shape[1]))
     median_all(contiguous(data), contiguous(weight), edges.astype(np.intp), out, inverse)
-    return Binned(out, inverse, _middle(edges), edges)
+    return Binned(out, inverse, middle_of(edges), edges)

@@ -16,11 +16,13 @@ from .robust import robust_rms
 from .solve import model_of, solve_columns
 from .trace import fit_geometry, information_criterion
 
-__all__ = ["Choice", "choose_geometry"]
+__all__ = ["Choice", "choose_geometry", "waves"]
 
 FloatArray = NDArray[np.float64]
 
 _MAX_RECTIFIED, _MAX_CURVED, _MAX_WIDTH = 3, 4, 3
+_MAX_WAVY = 16  # where shifts of the bins show that a lower degree does not do
+_WAVES, _LEAST_WAVY = 4.0, 16  # sigma, and bins
 _EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified data
 _SHAPE_EVIDENCE = 10.0
 _TOLERANCE = 0.05  # of the source's light: no artefact but an imperfect profile
@@ -134,6 +136,10 @@ def choose_geometry(
         # resampled traces are straight; only where every bin is bright may the data say otherwise
         top = min(top, max(1, len(problem.bends))) if recipe.trace.degree == "auto" else top
     largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem, tolerance=tolerance)
+    room = (len(binned.column) - 1) // 3 if recipe.trace.degree == "auto" and problem.free_centre and from_data else 0
+    while top < min(_MAX_WAVY, room) and start.given is None and waves(largest) > _WAVES:
+        top = min(top + 4, _MAX_WAVY, room)
+        largest = fit_geometry(binned, _padded(largest.geometry, top, top_width), problem, tolerance=tolerance)
     if from_data and len(binned.column) >= 8:
         steadier = _consistent(binned, largest)
         if (steadier.weight < 0.5 * binned.weight).any():
@@ -208,6 +214,29 @@ def _consistent(binned: Binned, fit: Fit) -> Binned:
         scale = max(1.0, robust_rms(pull[pull != 0.0])) if (pull != 0.0).any() else 1.0
         factor = np.minimum(factor, 1.0 / (1.0 + (pull / (3.0 * scale)) ** 2))
     return replace(binned, weight=binned.weight * factor[:, None])
+
+
+def waves(fit: Fit) -> float:
+    """Significance of what neighbouring bins' own shifts have in common: a trace that waves about its polynomial.
+
+    Parameters
+    ----------
+    fit : Fit
+        A fit.
+
+    Returns
+    -------
+    float
+        In sigma; zero with too few bins to tell.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pull = fit.local[:, 0] / fit.local[:, 1]
+    pull = pull[np.isfinite(pull)]
+    if len(pull) < _LEAST_WAVY:
+        return 0.0
+    scale = max(robust_rms(pull), 1.0)
+    pull = np.clip(pull / scale, -3.0, 3.0)
+    return float((pull[1:] * pull[:-1]).sum() / np.sqrt((pull**2).sum()) / np.sqrt((pull**2).mean()))
 
 
 def _bright(fit: Fit, noise: float) -> bool:

@@ -8,25 +8,30 @@ edges and rows without neighbours are refused.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from .bins import Binned, edges_uniform, mean_bins, median_bins
-from .compiled import contiguous, order
-from .profiles import Gaussian
+from .bins import edges_uniform, median_bins
+from .few import are_promised, believed, line_bins, line_strength, without_lone
+from .filters import BIN_CLIP, STANDS_OUT, WIDTHS, Filtered, widths_for
 from .robust import median
 
-__all__ = ["BIN_CLIP", "Detection", "detect"]
+__all__ = ["Detection", "detect"]
 
 FloatArray = NDArray[np.float64]
 
-_WIDTHS = (1.3, 2.0, 3.2, 5.0, 8.0)
-_LEAST_SNR = 5.0
-_SPREAD = 0.06  # of a row's signal: what a source puts into the brighter neighbour at least
-#: S/N that one bin can add to a detection: a hot bin must not outvote the others
-BIN_CLIP = 12.0
+_SURE = 2.0 * BIN_CLIP  # S/N of all bins together above which nothing else is looked for
+_PARTS = (2, 4, 8, 16)  # of the bins: how few of them may hold all of the light
+_LEAST_PART = 3  # bins
+_LEAST_PATH = 8  # bins
+_BRIGHT_BIN = 8.0  # S/N of a bin that shows by itself where the source is
+_WANDER = 1.5  # rows between most bins, and off a straight line: below that a straight trace with a tilt will do
+_MORE = 1.05  # times the mean S/N of a row: what a path must have that is believed for it
+_TIE = 0.1  # of the score: how much the brighter of two rows is preferred whose bins are all at the cap
+_BEAT = 1.5  # S/N of lines over that of the continuum, and over that of lines on any other row, to be believed
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +54,14 @@ class Detection:
         Column edges of the coarse bins.
     curved : bool
         Whether the path is not a row.
+    lines : bool
+        Whether it was found by emission lines rather than by its continuum.
+    line_snr : float
+        S/N of the best row's lines where they were looked for, whether they were believed or not; else 0.
+    line_row : float
+        That row.
+    bowl : ndarray, shape (n_cross,), optional
+        Background that rises to both ends of the rows, where there is one.
     """
 
     row: FloatArray
@@ -58,11 +71,15 @@ class Detection:
     bin_snr: FloatArray
     edges: NDArray[np.intp]
     curved: bool
+    lines: bool = False
+    line_snr: float = 0.0
+    line_row: float = np.nan
+    bowl: FloatArray | None = None
 
     @property
     def found(self) -> bool:
         """Whether the source stands out of the noise."""
-        return self.snr >= _LEAST_SNR
+        return self.snr >= STANDS_OUT
 
 
 def detect(
@@ -70,7 +87,7 @@ def detect(
     weight: FloatArray,
     *,
     lines: bool = False,
-    may_curve: bool = False,
+    may_curve: bool | None = False,
     planned: float | None = None,
     planned_sigma: float = 0.4,
     nods: tuple[float, ...] = (),
@@ -83,8 +100,8 @@ def detect(
         Pixel values and inverse variances (zero where bad).
     lines : bool, optional
         Look for emission lines instead of continuum.
-    may_curve : bool, optional
-        Let the path leave its row.
+    may_curve : bool or None, optional
+        Let the path leave its row; None: only where bright bins show that it does.
     planned : float, optional
         Planned position, row of the window: a significant source near it is preferred to a brighter one elsewhere.
     planned_sigma : float, optional
@@ -96,14 +113,42 @@ def detect(
     -------
     Detection
     """
-    binned = _without_hot_rows(_coarse(data, weight, lines))
-    middle = _row_median(binned)
-    search = _Search.of(binned, middle[:, None] + _gradient(binned, middle))
-    usable = _usable_rows(binned)
+    options: dict[str, Any] = {"planned": planned, "planned_sigma": planned_sigma, "nods": nods}
+    if lines:
+        return _detect(Filtered.of(line_bins(data, weight)), lines=True, **options)
+    n_disp = len(data)
+    coarse = median_bins(data, weight, edges_uniform(n_disp, int(np.clip(n_disp // 16, 1, 48))))
+    found = _detect(Filtered.of(coarse), may_curve=may_curve, **options)
+    if found.snr > _SURE:
+        return found
+    few = line_bins(data, without_lone(data, weight))
+    if not are_promised(few):
+        return found
+    image = Filtered.of(few)
+    other = _detect(image, lines=True, **options)
+    if not other.found:
+        return found
+    own, rival = believed(image, other.fwhm, int(other.row[0]))
+    if own > _BEAT * max(found.snr, rival) and own > _SURE:
+        return other
+    return replace(found, line_snr=other.snr, line_row=float(other.row[0]))
+
+
+def _detect(
+    image: Filtered,
+    *,
+    lines: bool = False,
+    may_curve: bool | None = False,
+    planned: float | None,
+    planned_sigma: float,
+    nods: tuple[float, ...],
+) -> Detection:
+    """Find the brightest positive source in bins."""
+    usable = image.usable_rows()
     best: tuple[float, float, FloatArray, int, float] | None = None
     found_planned = False
-    for fwhm in _widths(data.shape[1]):
-        snr = search.filtered(fwhm)
+    for fwhm in widths_for(image.n_cross):
+        snr = image.snr(fwhm)
         score = _row_score(snr, lines)
         total = np.where(usable, score, -np.inf)
         if not np.isfinite(total).any():
@@ -112,158 +157,119 @@ def detect(
         strength = float(np.mean(snr[:, place]))
         # where the capped score saturates, it is the strength that tells the widths apart
         # what is significant near the plan goes before what is brighter elsewhere, in whichever width it shows
-        as_planned = planned is not None and abs(place - planned) <= _near(planned_sigma) and total[place] >= _LEAST_SNR
+        as_planned = planned is not None and abs(place - planned) <= _near(planned_sigma) and total[place] >= STANDS_OUT
         stronger = (
             best is None or total[place] > 1.03 * best[0] or (total[place] > 0.97 * best[0] and strength > best[4])
         )
         if as_planned > found_planned or (as_planned == found_planned and stronger):
             best, found_planned = (float(total[place]), fwhm, snr, place, strength), as_planned
     if best is None:
-        flat = np.full(len(binned.column), (data.shape[1] - 1) / 2 if planned is None else float(planned))
-        return Detection(flat, binned.column, _WIDTHS[1], 0.0, np.zeros(len(flat)), binned.edges, False)
+        flat = np.full(len(image.column), (image.n_cross - 1) / 2 if planned is None else float(planned))
+        return Detection(
+            flat, image.column, WIDTHS[1], 0.0, np.zeros(len(flat)), image.edges, False, lines, bowl=image.bowl
+        )
     snr_total, fwhm, snr, place, _ = best
-    path = np.full(len(binned.column), place)
+    path = np.full(len(image.column), place)
     curved = False
-    if may_curve and len(path) >= 8 and not lines:
-        bent = _bent(search, snr_total)
-        if bent is not None:
+    if may_curve is not False and len(path) >= _LEAST_PATH and not lines:
+        bent = None
+        if may_curve:
+            bent = _bent(image, snr_total)
+        elif _wanders(image.snr(min(fwhm, WIDTHS[1])), usable):
+            bent = _bent(image, snr_total, capped=True)
+        if bent is not None and (may_curve or _is_smooth_bend(bent[3])):
             snr_total, fwhm, snr, path = bent
             curved = True
     along = snr[np.arange(len(path)), path]
     row = path.astype(float)
-    if snr_total < _LEAST_SNR:
+    if lines:
+        snr_total = float(line_strength(along[:, None])[0])
+    if snr_total < STANDS_OUT:
         # nothing stands out: the data must not choose the row, or noise would be extracted where it is brightest
-        row = np.full(len(path), (data.shape[1] - 1) / 2 if planned is None else float(planned))
-    return Detection(row, binned.column, fwhm, snr_total, along, binned.edges, curved)
+        row = np.full(len(path), (image.n_cross - 1) / 2 if planned is None else float(planned))
+    seen = (snr_total, float(place)) if lines else (0.0, np.nan)
+    return Detection(row, image.column, fwhm, snr_total, along, image.edges, curved, lines, *seen, bowl=image.bowl)
 
 
-def _widths(n_cross: int) -> tuple[float, ...]:
-    """Filter widths that leave room for background."""
-    return tuple(w for w in _WIDTHS if w <= 0.25 * n_cross or w == _WIDTHS[0])
+def _wanders(snr: FloatArray, usable: NDArray[np.bool_]) -> bool:
+    """Whether the rows at which bins are brightest move, in most bins and by more than noise does.
+
+    To be asked with a narrow filter: a row of a trace that bends is found with one as wide as the bend.
+    """
+    own = np.where(usable, snr, -np.inf)
+    bright = own.max(axis=1) > _BRIGHT_BIN
+    if np.count_nonzero(bright) < max(_LEAST_PATH, len(snr) // 2):
+        return False
+    rows = np.sort(own.argmax(axis=1)[bright])
+    tenth = len(rows) // 10
+    return bool(rows[-1 - tenth] - rows[tenth] > _WANDER)
 
 
-def _bent(search: _Search, flat_score: float) -> tuple[float, float, FloatArray, NDArray[np.intp]] | None:
-    """The best path that is no row, if there is one: its score, filter width, S/N image and rows."""
+def _is_smooth_bend(path: NDArray[np.intp]) -> bool:
+    """Whether a path bends, and moves by and by: another source takes over at once."""
+    at = np.arange(len(path)) - 0.5 * (len(path) - 1)
+    line = (at @ path) / (at @ at) * at
+    return bool(np.abs(np.diff(path)).max() <= 1 and np.ptp(path - line) > _WANDER)
+
+
+def _bent(
+    image: Filtered, flat_score: float, capped: bool = False
+) -> tuple[float, float, FloatArray, NDArray[np.intp]] | None:
+    """The best path that is no row, if there is one: its score, filter width, S/N image and rows.
+
+    It must have a better score than the best row has; or, to be asked where both may be at the cap, clearly more than
+    any row's mean S/N in the same filter.
+    """
     found: tuple[float, float, float, FloatArray, NDArray[np.intp]] | None = None
-    for fwhm in _widths(search.values.shape[1]):
-        snr = search.filtered(fwhm)
-        path, score = _follow(snr)
-        if score < max(flat_score + 3.0, 2 * _LEAST_SNR) or np.ptp(path) < 1:
+    for fwhm in widths_for(image.n_cross):
+        snr = image.snr(fwhm)
+        # at the cap a path need not move: there it follows what bins have by themselves
+        scale = max(1.0, median(snr.max(axis=1)) / BIN_CLIP) if capped else 1.0
+        path, score = _follow(snr / scale)
+        strength = float(snr[np.arange(len(path)), path].mean())
+        if score < 2 * STANDS_OUT or np.ptp(path) < 1:
+            continue
+        more = strength / max(float(snr.mean(axis=0).max()), 1e-300) if capped else 1.0
+        if score < flat_score + 3.0 and more < _MORE:
             continue
         # a path may choose its rows, so noise alone scores high: as high as on the image turned negative
         if score < 2.5 * BIN_CLIP and score < 1.4 * _follow(-snr)[1]:
             continue
-        strength = float(snr[np.arange(len(path)), path].mean())
-        if found is None or strength > found[0]:
-            found = (strength, score, fwhm, snr, path)
+        # a filter as wide as the bend is nearly as good along a row
+        if found is None or strength * more > found[0]:
+            found = (strength * more, score, fwhm, snr, path)
     return None if found is None else found[1:]
 
 
-def _coarse(data: FloatArray, weight: FloatArray, lines: bool) -> Binned:
-    """Bins for the search: medians of many columns for continuum, means of three for lines."""
-    n_disp = len(data)
-    if lines:
-        return mean_bins(data, weight, np.zeros_like(data), edges_uniform(n_disp, max(1, n_disp // 3)))
-    return median_bins(data, weight, edges_uniform(n_disp, int(np.clip(n_disp // 16, 1, 48))))
-
-
-def _row_median(binned: Binned) -> FloatArray:
-    """Median of each bin's good pixels: the background that the search subtracts."""
-    middle = np.empty(len(binned.data))
-    order.middle_of_rows(contiguous(binned.data), np.ascontiguousarray(binned.weight > 0), 1, middle)
-    return middle
-
-
-def _gradient(binned: Binned, middle: FloatArray) -> FloatArray:
-    """Robust slope of all bins together along cross-dispersion, zero at the middle, shape (n_cross,)."""
-    seen = binned.weight > 0
-    count = seen.sum(axis=0)
-    row = np.arange(len(count), dtype=np.float64) - 0.5 * (len(count) - 1)
-    use = count > 0.3 * len(seen)
-    if use.sum() < 6:
-        return np.zeros(len(count))
-    above = np.where(seen, binned.data - middle[:, None], 0.0)
-    mean, where = above[:, use].sum(axis=0) / count[use], row[use]
-    weight = np.ones(len(where))
-    slope = 0.0
-    for _ in range(12):  # Cauchy weights: the source itself must not tilt the line
-        share = weight / weight.sum()
-        away, level = where - share @ where, share @ mean
-        slope = float((share * away) @ (mean - level) / ((share * away) @ away))
-        left = mean - level - slope * away
-        scale = median(np.abs(left))
-        if scale == 0:
-            break
-        weight = 1.0 / (1.0 + (left / (2.0 * scale)) ** 2)
-    return slope * row
-
-
-@lru_cache(maxsize=32)
-def _kernel(fwhm: float) -> FloatArray:
-    """Profile freed of its mean and slope over a window of two FWHM to each side: blind to background and gradient."""
-    half = max(2, int(np.ceil(2 * fwhm)))
-    profile = Gaussian().integrate(2 * half + 1, np.array([float(half)]), np.array([fwhm]))[0]
-    return np.array(profile - profile.mean(), dtype=float)
-
-
-@dataclass(frozen=True, eq=False)
-class _Search:
-    """Bins freed of their background: good pixels' values and variances (zero where bad)."""
-
-    values: FloatArray
-    variance: FloatArray
-    seen: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, binned: Binned, level: FloatArray) -> _Search:
-        """The bins above a level."""
-        seen = binned.weight > 0
-        variance = np.divide(1.0, binned.weight, out=np.zeros_like(binned.weight), where=seen)
-        return cls(np.where(seen, binned.data - level, 0.0), variance, seen)
-
-    def filtered(self, fwhm: float) -> FloatArray:
-        """S/N of a source of this width centred on each row of each bin."""
-        top, bottom = np.empty((2, *self.values.shape))
-        order.correlate_rows(contiguous(self.values), contiguous(self.variance), _kernel(fwhm), top, bottom)
-        use = (bottom > 0) & self.seen
-        snr = np.zeros(top.shape)
-        np.divide(top, np.sqrt(bottom), out=snr, where=use)
-        return snr
-
-
 def _row_score(snr: FloatArray, lines: bool) -> FloatArray:
-    """S/N of each row over all bins; for lines, the root of the summed squares of what stands out."""
+    """S/N of each row over all bins, or of its lines; no bin counts for more than `BIN_CLIP`."""
     if lines:
-        bright = np.where(snr > 3.5, snr, 0.0)
-        return np.sqrt((bright**2).sum(axis=0))
+        # where the cap makes neighbouring rows equal, the brighter one is the source
+        strength = line_strength(snr)
+        return line_strength(np.minimum(snr, BIN_CLIP)) * (1.0 + _TIE * strength / max(strength.max(), 1e-300))
     seen = np.maximum((snr != 0).sum(axis=0), 1)
-    capped = np.clip(snr, -BIN_CLIP, BIN_CLIP).sum(axis=0) / np.sqrt(seen)
+    clipped = np.clip(snr, -BIN_CLIP, BIN_CLIP)
+    capped = clipped.sum(axis=0) / np.sqrt(seen)
+    if capped.max() < _SURE:
+        capped = _best_part(clipped, capped)
     # where the cap makes neighbouring rows equal, the brighter one is the source
     return capped + 1e-3 * np.clip(snr.sum(axis=0) / seen, -1e3, 1e3)
 
 
-def _usable_rows(binned: Binned) -> NDArray[np.bool_]:
-    """Rows that have neighbours with data on both sides."""
-    covered = (binned.weight > 0).mean(axis=0) > 0.3
-    inside = covered & np.roll(covered, 1) & np.roll(covered, -1)
-    inside[0] = inside[-1] = False
-    return inside
+def _best_part(snr: FloatArray, score: FloatArray) -> FloatArray:
+    """The score of each row over all bins, or over those neighbouring ones that say most, freed of having been chosen.
 
-
-def _without_hot_rows(binned: Binned) -> Binned:
-    """Rows masked whose neighbours share nothing of their signal.
-
-    A real source spreads: even at a FWHM of 1.1 pixels each neighbour holds a tenth of the flux, a hot row's hold none.
+    The best of m windows of noise alone is the root of 2 ln m (scan statistic); half of a window apart, there are 2 m.
     """
-    seen = binned.weight > 0
-    count = np.maximum(seen.sum(axis=0), 1)
-    above = np.where(seen, binned.data - _row_median(binned)[:, None], 0.0)
-    mean = above.sum(axis=0) / count
-    error = np.sqrt(np.where(seen, 1.0 / np.where(seen, binned.weight, 1.0), 0.0).sum(axis=0)) / count
-    beside = np.pad(mean, 1, constant_values=-np.inf)
-    side = np.maximum(beside[2:], beside[:-2])
-    hot = (mean > 3 * _LEAST_SNR * error) & (side < _SPREAD * mean)
-    return replace(binned, weight=np.where(hot, 0.0, binned.weight)) if hot.any() else binned
+    for part in _PARTS:
+        size = len(snr) // part
+        if size < _LEAST_PART:
+            break
+        windows = sliding_window_view(snr, size, axis=0)
+        # without its brightest bin, or a single hot one would do
+        best = ((windows.sum(axis=2) - windows.max(axis=2)) / np.sqrt(size - 1)).max(axis=0)
+        score = np.maximum(score, np.sqrt(np.maximum(np.maximum(best, 0.0) ** 2 - 2.0 * np.log(2.0 * part), 0.0)))
+    return score
 
 
 def _twins(score: FloatArray, nods: tuple[float, ...]) -> FloatArray:
@@ -291,10 +297,10 @@ def _choose(total: FloatArray, planned: float | None, planned_sigma: float, twin
     rows = np.arange(len(total))
     near = np.abs(rows - planned) <= _near(planned_sigma)
     local = (total >= np.roll(total, 1)) & (total >= np.roll(total, -1))
-    there = near & local & (total >= _LEAST_SNR)
+    there = near & local & (total >= STANDS_OUT)
     if there.any():
         return int(rows[there][np.argmax(believed[there])])
-    if total[best] < _LEAST_SNR and near.any() and np.isfinite(total[near]).any():
+    if total[best] < STANDS_OUT and near.any() and np.isfinite(total[near]).any():
         return int(rows[near][np.argmax(believed[near])])
     return best
 

@@ -12,7 +12,7 @@ from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
 from .geometry import Geometry, Problem
-from .kernel import Slice, choose_columns, coadd
+from .kernel import Slice, choose_columns, coadd, cross_basis
 from .negatives import find_negatives
 from .placing import another_source, place_sources, width_at
 from .recipe import FileRef, Recipe
@@ -145,9 +145,11 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     told = bool(named) or given is not None
     warnings = _doubts(detection, planned, window, told, path)
     columns = choose_columns(detection, window.n_disp, recipe.kernel, window.column)
-    if sources.find == "lines" and recipe.kernel.disp is None:
+    if detection.lines and recipe.kernel.disp is None:
         columns = _line_columns(detection)
-    cut = coadd(window.data, window.weight, columns, recipe.kernel.combine)
+    shown = coadd(window.data, window.weight, columns, recipe.kernel.combine)
+    bowl = detection.bowl if path is None and recipe.background.degree != "none" else None
+    cut = shown if bowl is None else replace(shown, binned=replace(shown.binned, data=shown.binned.data - bowl))
     bounds = _width_bounds(recipe, window, nods)
     number = number_of(recipe)
     first = float(np.interp(cut.centre_column, detection.column, detection.row))
@@ -166,7 +168,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         positions, width = tuple(first + 2.0 * k * PRIOR_FWHM for k in range(number)), PRIOR_FWHM
     if profile.fwhm.value is not None:
         width = profile.fwhm.value
-    if from_data and sources.find == "continuum":
+    if from_data and not detection.lines:
         seen, told_of = _look_for_nods(cut, positions, width, nods, recipe)
         bounds = _width_bounds(recipe, window, seen)
         if seen != nods and not named:
@@ -177,7 +179,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if not nods and recipe.nods.mode in ("mask", "model"):
         rule = "given where neither the frame nor its kernel slice tells of nods"
         raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
-    if from_data and sources.number == "auto" and sources.find == "continuum" and path is None and not detection.curved:
+    if from_data and sources.number == "auto" and not detection.lines and path is None and not detection.curved:
         positions, width = _add_sources(cut, positions, width, nods, bounds)
         positions = _planned_first(positions, named[0] if named else planned)
     bounds, extremes = _width_limits(recipe, bounds, width, nods, from_data)
@@ -191,14 +193,19 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     at = float(np.clip(round(cut.centre_column), 0, window.n_disp - 1))
     problem = problem_for(recipe, window, nods, bounds, from_data, detection.found, width, planned, at, placed)
     problem = replace(problem, fwhm_extremes=extremes)
+    if bowl is not None:
+        problem = replace(problem, background=cross_basis(window.n_cross, 2))
     if frame.meta.get("rectified") is True:
-        problem = replace(problem, prior_bend=_BEND)
+        if detection.curved:
+            warnings += (_unlike_its_file(detection),)
+        else:
+            problem = replace(problem, prior_bend=_BEND)
     geometry = start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
     if placed is not None and placed.centre is not None:
         geometry = replace(geometry, centre=np.array([0.0, *geometry.centre[1:]]))
     if path is not None and given is None:
         problem = replace(problem, max_degree=1)
-    return Start(detection, cut, geometry, problem, from_data, warnings)
+    return Start(detection, shown, geometry, problem, from_data, warnings)
 
 
 def _width_bounds(recipe: Recipe, window: Window, nods: tuple[float, ...]) -> tuple[float, float]:
@@ -315,7 +322,7 @@ def _detect(
         data,
         weight,
         lines=recipe.sources.find == "lines",
-        may_curve=frame.meta.get("rectified") is not True and path is None,
+        may_curve=False if path is not None else None if frame.meta.get("rectified") is True else True,
         planned=planned,
         planned_sigma=recipe.sources.planned_sigma,
         nods=nods,
@@ -379,8 +386,14 @@ def _doubts(
         return ()
     if not detection.found:
         where = "its planned position" if planned is not None else "the middle of the region"
+        seen = (
+            f"Row {detection.line_row + window.row:.0f} has what may be emission lines (S/N {detection.line_snr:.0f})"
+            if detection.line_snr > 0
+            else "A source may show in emission lines only"
+        )
         return (
-            f"No source stands out (S/N {detection.snr:.1f} over the region): extracted at {where} with a prior shape.",
+            f"No source stands out (S/N {detection.snr:.1f} over the region): extracted at {where} with a prior shape. "
+            f"{seen}: sources.find: lines looks for them.",
         )
     row = float(np.median(detection.row))
     if path is not None:
@@ -392,6 +405,13 @@ def _doubts(
             f"position {planned + window.row:.1f}.",
         )
     return ()
+
+
+def _unlike_its_file(detection: Detection) -> str:
+    return (
+        f"The file says that the frame is rectified, but its trace moves by {np.ptp(detection.row):.0f} rows: fitted "
+        "as that of an unrectified one."
+    )
 
 
 def _line_columns(detection: Detection) -> tuple[int, int]:

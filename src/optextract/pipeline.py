@@ -60,7 +60,11 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
     inside = select(frame, recipe.region)
     window = cut(frame, inside, variance, factor)
     start = locate(frame, window, recipe)
-    choice = first_choice(frame, window, steadied(start), recipe)
+    choice, stripes = first_choice(frame, window, steadied(start), recipe)
+    if len(stripes):
+        window = window.without_rows(stripes)
+        start = locate(frame, window, recipe)
+        choice, _ = first_choice(frame, window, steadied(start), recipe)
     swept = sweep(frame, window, start, choice, recipe)
     choice = refine(frame, window, start, choice, swept, recipe)
     layers = clean(frame, window, variance, start, choice, recipe, swept)

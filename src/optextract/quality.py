@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .choose import Choice
+from .choose import Choice, waves
 from .frame import Frame
 from .layers import Final, Layers, NoiseScale
 from .locate import Start
@@ -24,6 +24,7 @@ __all__ = ["figures", "nods_in_words", "noise_in_words"]
 FloatArray = NDArray[np.float64]
 
 _CLOSE = 1.01
+_WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
 _POOR = 1.3  # reduced scatter of the trace fit above which its model is questioned
 
 
@@ -85,10 +86,10 @@ def figures(
         inside = inside_boxcar(layers, box, window)
         gain = np.abs(1 / uncertainty) * box_error / np.where(inside > 0, inside, np.nan)
         effect = unrejected / flux
-    words = list(start.warnings) + list(variance.warnings)
+    words = [*window.warnings, *start.warnings, *variance.warnings]
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
-    words += _second_look(window, start, choice, layers)
+    words += _second_look(window, start, choice, layers, trace)
     values: dict[str, Any] = {
         "chi2": chi2,
         "pull": MappingProxyType(dict(rescale.pulls)),
@@ -217,11 +218,17 @@ def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
     ]
 
 
-def _second_look(window: Window, start: Start, choice: Choice, layers: Layers) -> list[str]:
+def _second_look(window: Window, start: Start, choice: Choice, layers: Layers, trace: TraceFit) -> list[str]:
     """What the fit itself has to say."""
     words = [] if choice.fit.converged else ["The fit of trace and width did not converge."]
     if start.problem.free_width and start.from_data:
         words += _width_at_its_limit(np.exp(choice.fit.geometry.log_fwhm[:, 0]), start.problem.fwhm_bounds, choice.kind)
+    geometry = choice.fit.geometry
+    if start.problem.free_centre and start.from_data and geometry.given is None and waves(choice.fit) > _WAVY:
+        words.append(
+            f"The trace waves by {trace.rms:.2f} pixels about its polynomial of degree {len(geometry.centre) - 1}: "
+            "trace.degree or trace.given may follow it."
+        )
     if choice.noise > _POOR and choice.fit.geometry.given is None:
         at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
         positions = tuple(float(c) for c in layers.centre[:, at])

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_opening
 
 from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
 from .choose import Choice, choose_geometry
-from .finder import BIN_CLIP
+from .compiled import contiguous, search
+from .filters import BIN_CLIP, filter_kernel
 from .frame import Frame
 from .geometry import evaluate
 from .layers import Swept
 from .locate import Start
 from .recipe import Recipe
+from .robust import median
 from .solve import model_of, solve_columns
+from .stripes import find_stripes
 from .window import Window
 
 __all__ = ["first_choice", "refine"]
@@ -23,12 +28,18 @@ __all__ = ["first_choice", "refine"]
 _BIN_SNR = 5.0
 _ROUGH = 0.1  # tolerance of the first fit: the second one starts from it
 _LINE_SNR = 4.0  # of a bin that shows an emission line
+_BRIGHT_SNR = 8.0  # of a column that may be fitted by itself
+_ABOVE = 3.0  # times the S/N of the columns around it: it belongs to a line
+_RUN = 3  # columns side by side that stand out: a hit has fewer, or another profile
+_MOST_BRIGHT = 90
+_BRIGHT_CAP = 100.0  # S/N that one column can add to what lines promise
+_PROMISE = 4.0  # times the squared S/N of the medians: what lines must bring to be looked at by themselves
 _MOST_BINS = 80
 _LEAST_SEEN = 0.3  # of each profile on good pixels, for its column and its light to count
 _MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
 
 
-def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> Choice:
+def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> tuple[Choice, NDArray[np.intp]]:
     """Fit trace and width to medians of bins, which no cosmic ray moves; to the bins with lines where only those show.
 
     Parameters
@@ -44,7 +55,10 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
 
     Returns
     -------
-    Choice
+    choice : Choice
+        The fit.
+    stripes : ndarray of int
+        Rows of the window that no light explains.
     """
     if recipe.sources.find == "lines":
         edges = start.detection.edges
@@ -52,16 +66,21 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
         bright = start.detection.bin_snr > _LINE_SNR
         binned = Binned(binned.data, binned.weight * bright[:, None], binned.column, binned.edges)
     else:
-        binned = median_bins(window.data, window.weight, _first_edges(window, start, recipe))
-    return choose_geometry(
+        edges = _first_edges(window, start, recipe)
+        alone = _bright_columns(window, start, edges)
+        # the median of one column is the column itself, its flux is free, and its bad pixels are simply not there
+        edges = np.unique(np.concatenate([edges, alone, alone + 1])) if len(alone) else edges
+        binned = median_bins(window.data, window.weight, edges)
+    choice = choose_geometry(
         binned,
         start.geometry,
         start.problem,
         recipe,
-        rectified=frame.meta.get("rectified") is True,
+        rectified=frame.meta.get("rectified") is True and not start.detection.curved,
         from_data=start.from_data,
         tolerance=_ROUGH,
     )
+    return choice, find_stripes(binned, choice)
 
 
 def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.intp]:
@@ -78,6 +97,31 @@ def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.int
     edges = edges_uniform(window.n_disp, count)
     centre, fwhm = evaluate(start.geometry, window.columns)
     return split_moving(edges, centre[0], 2 * _MOST_MOVE * fwhm[0])
+
+
+def _bright_columns(window: Window, start: Start, edges: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Columns of lines, which medians of many columns do not see, where they hold much of what there is to fit to.
+
+    A column counts where two neighbours or more stand out with it: a hit does so in one column, or is no profile, which
+    costs its bin the weight.
+    """
+    centre, fwhm = evaluate(start.geometry, window.columns)
+    snr = np.empty(window.n_disp)
+    rows = np.round(centre[0]).astype(np.intp)
+    kernel = filter_kernel(round(float(np.median(fwhm[0])), 1))
+    search.along_path(contiguous(window.data), contiguous(window.weight), rows, kernel, snr)
+    if not (snr > _BRIGHT_SNR).any():
+        return np.zeros(0, dtype=np.intp)
+    around, per_bin = np.empty(window.n_disp), np.diff(edges)
+    middle = np.array([median(snr[a:b]) for a, b in pairwise(edges.tolist())])
+    around = np.repeat(np.maximum(middle, 0.0), per_bin)
+    stands = snr > np.maximum(_BRIGHT_SNR, _ABOVE * around)
+    together = binary_opening(stands, np.ones(_RUN))
+    lines = np.flatnonzero(together)
+    promised = (np.minimum(snr[lines], _BRIGHT_CAP) ** 2).sum()
+    if promised < _PROMISE * (per_bin * np.minimum(middle, _BRIGHT_CAP) ** 2).sum():
+        return np.zeros(0, dtype=np.intp)
+    return np.sort(lines[np.argsort(-snr[lines], kind="stable")[:_MOST_BRIGHT]])
 
 
 def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Swept, recipe: Recipe) -> Choice:
@@ -111,7 +155,7 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Sw
         choice.fit.geometry,
         replace(problem, shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape),
         recipe,
-        rectified=frame.meta.get("rectified") is True,
+        rectified=frame.meta.get("rectified") is True and not start.detection.curved,
         from_data=start.from_data,
         noise=swept.slow,
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import contiguous, order
 from .frame import Frame
 from .noise import Variance
 
 __all__ = ["Window", "cut"]
 
 FloatArray = NDArray[np.float64]
+
+_HUGE = 1e3  # times the variance of a pixel's row and of its column: how some pipelines mark a bad pixel
+_LIGHT = 5.0  # sigma: what is brighter owes its variance to its own photons
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +32,8 @@ class Window:
         Frame row and column of the box's first pixel.
     shape : tuple of int
         Shape of the frame, (n_cross, n_disp).
+    warnings : tuple of str
+        What was left out that the frame does not mark.
     """
 
     data: FloatArray
@@ -36,6 +42,7 @@ class Window:
     row: int
     column: int
     shape: tuple[int, int]
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_disp(self) -> int:
@@ -51,6 +58,19 @@ class Window:
     def columns(self) -> FloatArray:
         """Number of each column of the box, as the fits count them, shape (n_disp,)."""
         return np.arange(self.n_disp, dtype=float)
+
+    def without_rows(self, rows: NDArray[np.intp]) -> Window:
+        """The same without rows that are off by themselves, and a word on them."""
+        out = np.isin(np.arange(self.n_cross), rows)
+        names = " and ".join(str(int(row) + self.row) for row in rows)
+        words = f"Row {names}: the neighbours share nothing of what stands out there in all columns; left out."
+        return replace(
+            self,
+            data=np.where(out, 0.0, self.data),
+            weight=np.where(out, 0.0, self.weight),
+            variance=np.where(out, 1.0, self.variance),
+            warnings=(*self.warnings, words),
+        )
 
     def part(self, image: FloatArray) -> FloatArray:
         """The box of a frame-shaped image, column-major."""
@@ -101,4 +121,28 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
         good = np.ascontiguousarray(useful[box].T) & np.isfinite(total) & (total > 0)
     data = np.where(good, flux, 0.0)
     total = np.where(good, total, 1.0)
+    marked = _marked_by_variance(data, total, good)
+    if marked is not None:
+        good &= ~marked
+        data[marked], total[marked] = 0.0, 1.0
     return Window(data, np.where(good, 1.0 / total, 0.0), total, int(rows[0]), int(columns[0]), frame.shape)
+
+
+def _marked_by_variance(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Pixels whose variance is huge beside that of their row and of their column, and is not that of their own light.
+
+    They carry no information, but the mean variance of a bin of columns would be theirs. A row or a column that is
+    noisy as a whole stays, and so does a bright line.
+    """
+    if total.max() < _HUGE * total.min():
+        return None
+    n_disp, n_cross = total.shape
+    per_column, per_row, level = np.empty(n_disp), np.empty(n_cross), np.empty(n_disp)
+    order.middle_of_rows(contiguous(total), good, 1, per_column)
+    order.middle_of_rows(contiguous(total.T), np.ascontiguousarray(good.T), 1, per_row)
+    marked = good & (total > _HUGE * np.maximum(per_column[:, None], per_row))
+    if not marked.any():
+        return None
+    order.middle_of_rows(contiguous(data), good & ~marked, 1, level)
+    marked &= data - level[:, None] < _LIGHT * np.sqrt(total)
+    return marked

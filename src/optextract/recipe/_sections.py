@@ -144,7 +144,7 @@ class Background(Section):
 class Trace(Section):
     """Position and width of the sources along dispersion."""
 
-    degree: Auto | Annotated[int, Field(ge=0, le=10)] = Field("auto", description="degree of the centre's polynomial")
+    degree: Auto | Annotated[int, Field(ge=0, le=20)] = Field("auto", description="degree of the centre's polynomial")
     fwhm_degree: Auto | Annotated[int, Field(ge=0, le=6)] = Field(
         "auto", description="degree of the width's polynomial"
     )

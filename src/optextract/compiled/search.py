@@ -1,0 +1,122 @@
+"""Columns as the search for lines wants them: without hits, a few at a time; and what each holds along a path."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import compiled
+
+__all__ = ["along_path", "mean_of_good", "without_lone"]
+
+FloatArray = NDArray[np.float64]
+
+
+@compiled
+def without_lone(data: FloatArray, weight: FloatArray, least: float, spread: float, out: FloatArray) -> None:
+    """Weights, zero for pixels that stand out of their column alone: a source's light is in their neighbours too.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+    least : float
+        Sigma above the pixels two rows off from which a pixel stands out.
+    spread : float
+        Part of that excess which the brighter neighbour must have, but for one sigma.
+    out : ndarray, shape (n_disp, n_cross)
+        Filled.
+    """
+    n_disp, n_cross = data.shape
+    for x in range(n_disp):
+        for y in range(n_cross):
+            out[x, y] = weight[x, y]
+            if weight[x, y] <= 0:
+                continue
+            level, count, side = 0.0, 0, -np.inf
+            for step in (-2, 2):
+                if 0 <= y + step < n_cross and weight[x, y + step] > 0:
+                    level += data[x, y + step]
+                    count += 1
+            if count == 0:
+                continue
+            level /= count
+            above = data[x, y] - level
+            if above * np.sqrt(weight[x, y]) < least:
+                continue
+            for step in (-1, 1):
+                if 0 <= y + step < n_cross and weight[x, y + step] > 0:
+                    side = max(side, data[x, y + step] - level)
+            if side < spread * above + 1.0 / np.sqrt(weight[x, y]):
+                out[x, y] = 0.0
+
+
+@compiled
+def mean_of_good(
+    data: FloatArray, weight: FloatArray, edges: NDArray[np.intp], out: FloatArray, inverse: FloatArray
+) -> None:
+    """Mean of the good pixels of each row of each bin and its inverse variance; zero where none is good.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+    edges : ndarray of int, shape (n_bin + 1,)
+    out, inverse : ndarray, shape (n_bin, n_cross)
+        Filled.
+    """
+    n_cross = data.shape[1]
+    count = np.zeros(n_cross)
+    for b in range(len(edges) - 1):
+        for y in range(n_cross):
+            count[y] = 0.0
+            out[b, y] = 0.0
+            inverse[b, y] = 0.0
+        for x in range(edges[b], edges[b + 1]):
+            for y in range(n_cross):
+                if weight[x, y] > 0:
+                    count[y] += 1.0
+                    out[b, y] += data[x, y]
+                    inverse[b, y] += 1.0 / weight[x, y]
+        for y in range(n_cross):
+            if count[y] > 0:
+                out[b, y] /= count[y]
+                inverse[b, y] = count[y] * count[y] / inverse[b, y]
+
+
+@compiled
+def along_path(
+    data: FloatArray, weight: FloatArray, rows: NDArray[np.intp], kernel: FloatArray, out: FloatArray
+) -> None:
+    """S/N of a kernel of odd length, centred on one row of each column; zero where that row lies outside.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+    rows : ndarray of int, shape (n_disp,)
+    kernel : ndarray
+    out : ndarray, shape (n_disp,)
+        Filled.
+    """
+    n_cross, half = data.shape[1], len(kernel) // 2
+    for x in range(len(data)):
+        out[x] = 0.0
+        if rows[x] < 0 or rows[x] >= n_cross:
+            continue
+        total, spread, level, part = 0.0, 0.0, 0.0, 0.0
+        first, last = max(-half, -rows[x]), min(half, n_cross - 1 - rows[x])
+        # the kernel's mean over the good pixels goes to zero again, or a missing pixel would let the background in
+        count = 0
+        for k in range(first, last + 1):
+            if weight[x, rows[x] + k] > 0:
+                level += kernel[k + half]
+                count += 1
+        if count < 2:
+            continue
+        level /= count
+        for k in range(first, last + 1):
+            y = rows[x] + k
+            if weight[x, y] > 0:
+                part = kernel[k + half] - level
+                total += part * data[x, y]
+                spread += part * part / weight[x, y]
+        if spread > 0:
+            out[x] = total / np.sqrt(spread)

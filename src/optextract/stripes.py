@@ -1,0 +1,62 @@
+"""Rows that are off in all columns and alone: a stripe of the bias, a row of hot pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bins import Binned
+from .choose import Choice
+from .filters import SPREAD
+from .geometry import evaluate, terms_of
+from .robust import median
+from .solve import model_of, solve_columns
+
+__all__ = ["find_stripes"]
+
+_SNR = 15.0  # of what a fit to all columns leaves in a row, above which it is asked whether the neighbours share it
+# of the source's peak, and of its light in the row: less is more likely a profile that does not quite fit
+_OF_PEAK, _OF_LIGHT = 0.015, 0.5
+_LEAST_ROWS = 8
+
+
+def find_stripes(binned: Binned, choice: Choice) -> NDArray[np.intp]:
+    """Rows in which the fit leaves something that their neighbours share nothing of: no light does that.
+
+    Parameters
+    ----------
+    binned : Binned
+        Medians of bins.
+    choice : Choice
+        The fit to them.
+
+    Returns
+    -------
+    ndarray of int
+        Rows of the window.
+    """
+    none = np.zeros(0, dtype=np.intp)
+    n_cross = binned.data.shape[1]
+    if n_cross < _LEAST_ROWS:
+        return none
+    fit, problem = choice.fit, choice.problem
+    centre, fwhm = evaluate(fit.geometry, binned.column)
+    nods = fit.geometry.moved(problem.nods)
+    terms = terms_of(fit.shape.at(binned.column), centre, fwhm, nods, problem.background, n_cross)
+    solution = solve_columns(binned.data, binned.weight, terms)
+    weight = binned.weight
+    total = weight.sum(axis=0)
+    seen = total > 0
+    total = np.where(seen, total, 1.0)
+    residual = np.where(weight > 0, binned.data - model_of(terms, solution.coefficients), 0.0)
+    left = (weight * residual).sum(axis=0) / total
+    number = len(centre)
+    light = (weight * model_of(terms[:, :number], solution.coefficients[:, :number])).sum(axis=0) / total
+    least = np.maximum(_OF_PEAK * np.abs(light).max(), _OF_LIGHT * np.abs(light))
+    off = np.abs(left) > np.maximum(_SNR * choice.noise / np.sqrt(total), least)
+    if not (off & seen).any():
+        return none
+    above = left - median(left[seen])
+    beside = np.pad(above, 1)
+    side = np.where(above > 0, np.maximum(beside[2:], beside[:-2]), -np.minimum(beside[2:], beside[:-2]))
+    return np.flatnonzero(off & seen & (side < SPREAD * np.abs(above)))
