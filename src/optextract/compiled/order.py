@@ -74,10 +74,11 @@ def median_all(
 def middle_of_rows(data: FloatArray, use: NDArray[np.bool_], least: int, out: FloatArray) -> None:
     """The middle one of the values of each line that are to be used, the lower of two; zero where they are too few."""
     n_line, n = data.shape
-    block, count = np.empty((n, _LINES)), np.empty(_LINES, dtype=np.intp)
-    for first in range(0, n_line, _LINES):
-        size = min(_LINES, n_line - first)
-        for k in range(_LINES):
+    together = min(_LINES, n_line)
+    block, count = np.zeros((n, together)), np.empty(together, dtype=np.intp)
+    for first in range(0, n_line, together):
+        size = min(together, n_line - first)
+        for k in range(together):
             count[k] = 0
         for k in range(size):
             for y in range(n):
