@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _RECIPES: tuple[dict[str, Any], ...] = (
     {},
     {"profile": {"kind": "moffat"}, "sources": {"number": 2}},
+    {"sources": {"find": "lines"}},
     {"nods": {"mode": "model", "offsets": (-6.0, 6.0)}, "background": {"degree": 1, "along": "column"}},
 )
 
