@@ -13,13 +13,15 @@ from .finder import Detection, detect
 from .frame import Frame
 from .geometry import Geometry, Problem
 from .kernel import Slice, choose_columns, coadd, cross_basis
+from .limits import template_width, width_bounds, width_limits
 from .negatives import find_negatives
+from .paths import given_trace, image_trace, planned_trace, row_of
 from .placing import another_source, place_sources, width_at
-from .recipe import FileRef, Recipe
-from .templates import Placed, place_template
+from .recipe import Recipe
+from .templates import place_template
 from .window import Window
 
-__all__ = ["SECOND_EVIDENCE", "Start", "given_trace", "locate", "steadied"]
+__all__ = ["SECOND_EVIDENCE", "Start", "locate", "steadied"]
 
 FloatArray = NDArray[np.float64]
 
@@ -28,7 +30,6 @@ _SHAPE_SNR = 10.0
 SECOND_EVIDENCE = 100.0
 _MOST_SOURCES = 4
 _BEND = 0.5  # pixel: how far a rectified trace may depart from a row, 1 sigma of each coefficient
-_WIDEST = 0.3  # of the window: a wider 'source' is background
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,53 +58,6 @@ class Start:
     problem: Problem
     from_data: bool
     warnings: tuple[str, ...]
-
-
-def given_trace(recipe: Recipe, frame: Frame) -> FloatArray | None:
-    """Look up the recipe's own trace.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        The settings.
-    frame : Frame
-        The frame, for its number of columns.
-
-    Returns
-    -------
-    ndarray, shape (n_disp,), or None
-        One frame row per column.
-
-    Raises
-    ------
-    RecipeError
-        If it has not one finite value per column.
-    """
-    given = recipe.trace.given
-    if given is None:
-        return None
-    values = np.asarray(_load_trace(given) if isinstance(given, FileRef) else given, dtype=float)
-    if values.shape != (frame.n_disp,) or not np.isfinite(values).all():
-        raise bad_value(
-            "trace.given",
-            "Recipe",
-            f"{frame.n_disp} finite numbers, one per column",
-            f"shape {values.shape}",
-            RecipeError,
-        )
-    return values
-
-
-def _load_trace(ref: FileRef) -> FloatArray:
-    path = ref.resolve()
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    if path.suffix in (".ecsv", ".fits"):
-        from astropy.table import Table
-
-        table = Table.read(path)
-        return np.asarray(table["centre"] if "centre" in table.colnames else table.columns[0], dtype=float)
-    return np.loadtxt(path)
 
 
 def _nod_offsets(frame: Frame, recipe: Recipe) -> tuple[float, ...]:
@@ -138,7 +92,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     sources, profile = recipe.sources, recipe.profile
     nods = _nod_offsets(frame, recipe)
     given = given_trace(recipe, frame)
-    path = given if given is not None else _planned_trace(frame, recipe)
+    path = given if given is not None else planned_trace(frame, recipe)
     planned = _planned(frame, window, recipe, path)
     detection = _detect(frame, window, recipe, path, planned, nods)
     named = tuple(item.centre.value - window.row for item in sources.items if item.centre.value is not None)
@@ -150,7 +104,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     shown = coadd(window.data, window.weight, columns, recipe.kernel.combine)
     bowl = detection.bowl if path is None and recipe.background.degree != "none" else None
     cut = shown if bowl is None else replace(shown, binned=replace(shown.binned, data=shown.binned.data - bowl))
-    bounds = _width_bounds(recipe, window, nods)
+    bounds = width_bounds(recipe, window, nods)
     number = number_of(recipe)
     first = float(np.interp(cut.centre_column, detection.column, detection.row))
     if given is not None and not recipe.trace.shift:
@@ -170,7 +124,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         width = profile.fwhm.value
     if from_data and not detection.lines:
         seen, told_of = _look_for_nods(cut, positions, width, nods, recipe)
-        bounds = _width_bounds(recipe, window, seen)
+        bounds = width_bounds(recipe, window, seen)
         if seen != nods and not named:
             placed_on = place_sources(cut, positions[0], width, number, seen, bounds)
             positions, width = placed_on.positions, placed_on.fwhm
@@ -182,14 +136,14 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if from_data and sources.number == "auto" and not detection.lines and path is None and not detection.curved:
         positions, width = _add_sources(cut, positions, width, nods, bounds)
         positions = _planned_first(positions, named[0] if named else planned)
-    bounds, extremes = _width_limits(recipe, bounds, width, nods, from_data)
+    bounds, extremes = width_limits(recipe, bounds, width, nods, from_data)
     placed = None
     if profile.kind == "template":
-        placed = place_template(profile, frame, window, _row_of(window, detection, path))
+        placed = place_template(profile, frame, window, row_of(window, detection, path))
         warnings += placed.warnings
-        bounds, width = _template_width(placed, recipe, bounds, width, from_data)
+        bounds, width = template_width(placed, recipe, bounds, width, from_data)
         extremes = bounds
-        path = path if placed.centre is None else _image_trace(placed, window, recipe)
+        path = path if placed.centre is None else image_trace(placed, window, number)
     at = float(np.clip(round(cut.centre_column), 0, window.n_disp - 1))
     problem = problem_for(recipe, window, nods, bounds, from_data, detection.found, width, planned, at, placed)
     problem = replace(problem, fwhm_extremes=extremes)
@@ -208,20 +162,6 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     return Start(detection, shown, geometry, problem, from_data, warnings)
 
 
-def _width_bounds(recipe: Recipe, window: Window, nods: tuple[float, ...]) -> tuple[float, float]:
-    """Limits of the FWHM before anything is fitted: what is wider than these is background, or a source and its twins.
-
-    Nodding by less than the FWHM would subtract the source from itself; and a source that wide, with twins of free
-    depth about it, has the shape of many things.
-    """
-    if recipe.profile.fwhm.bounds is not None:
-        return recipe.profile.fwhm.bounds
-    widest = _WIDEST * window.n_cross
-    if nods:
-        widest = min(widest, min(abs(offset) for offset in nods))
-    return 0.5, max(3.0, widest)
-
-
 def steadied(start: Start) -> Start:
     """The same start for a first, rough fit: all columns within the bounds of the mean width.
 
@@ -238,65 +178,6 @@ def steadied(start: Start) -> Start:
     Start
     """
     return replace(start, problem=replace(start.problem, fwhm_extremes=None))
-
-
-def _width_limits(
-    recipe: Recipe, bounds: tuple[float, float], width: float, nods: tuple[float, ...], from_data: bool
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Limits of the mean FWHM and of that in any column: what leaves them is not the source of the slice."""
-    if recipe.profile.fwhm.bounds is not None or not from_data:
-        return bounds, bounds
-    narrowest, widest = bounds
-    low, high = max(narrowest, 0.5 * width), max(narrowest * 1.5, 2.0 * width)
-    if nods:
-        # twins of free depth make the slice's width less certain, and a changing width has the shape of much
-        return (narrowest, min(high, widest)), (low, min(high, widest))
-    return (low, high), (max(narrowest, 0.2 * width), max(high, min(5.0 * width, widest)))
-
-
-def _row_of(window: Window, detection: Detection, path: FloatArray | None) -> FloatArray:
-    """Frame row of the source in each column of the frame, as far as it is known before the fit."""
-    if path is not None:
-        return path
-    column = np.arange(window.shape[1]) - window.column
-    return np.interp(column, detection.column, detection.row) + window.row
-
-
-def _template_width(
-    placed: Placed, recipe: Recipe, bounds: tuple[float, float], width: float, from_data: bool
-) -> tuple[tuple[float, float], float]:
-    """Bounds and start of the FWHM: a template is broadened, never sharpened."""
-    low, high = placed.native, max(bounds[1], 1.5 * placed.native)
-    if not placed.broaden:
-        return (low, high), placed.native
-    if recipe.profile.fwhm.bounds is not None:
-        low, high = max(low, recipe.profile.fwhm.bounds[0]), recipe.profile.fwhm.bounds[1]
-    if not from_data and recipe.profile.fwhm.value is None:
-        width = placed.native
-    return (low, high), float(np.clip(width, low, high))
-
-
-def _image_trace(placed: Placed, window: Window, recipe: Recipe) -> FloatArray:
-    """The trace of a profile image, one frame row per column."""
-    if number_of(recipe) > 1:
-        raise bad_value(
-            "sources.number", "Recipe", "1 with a profile image as template", number_of(recipe), RecipeError
-        )
-    assert placed.centre is not None
-    column = np.arange(window.shape[1]) - window.column
-    return np.interp(column, np.arange(window.n_disp), placed.centre) + window.row
-
-
-def _planned_trace(frame: Frame, recipe: Recipe) -> FloatArray | None:
-    """The curve that the file predicts for a source in an unrectified frame, one row per column."""
-    path = frame.meta.get("planned_trace")
-    if path is None or not recipe.sources.planned:
-        return None
-    path = np.asarray(path, dtype=float)
-    seen = np.isfinite(path)
-    if path.shape != (frame.n_disp,) or not seen.any():
-        return None
-    return np.interp(np.arange(frame.n_disp), np.flatnonzero(seen), path[seen])
 
 
 def _detect(
