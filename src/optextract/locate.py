@@ -166,8 +166,12 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     path = given if given is not None else _planned_trace(frame, recipe)
     planned = _planned(frame, window, recipe, path)
     detection = _detect(frame, window, recipe, path, planned, nods)
+    blind = window.lit and path is not None and given is None and not sources.items
+    if blind and path is not None:
+        # what is left of the sky is far brighter than a source may be: nothing that is seen tells where it is
+        detection = _as_planned(detection, path, window)
     named = tuple(item.centre.value - window.row for item in sources.items if item.centre.value is not None)
-    told = bool(named) or given is not None
+    told = bool(named) or given is not None or blind
     warnings = _doubts(detection, planned, window, told, path)
     columns = choose_columns(detection, window.n_disp, recipe.kernel, window.column)
     if detection.lines and recipe.kernel.disp is None:
@@ -390,6 +394,12 @@ def _doubts(
             f"position {planned + window.row:.1f}.",
         )
     return ()
+
+
+def _as_planned(detection: Detection, path: FloatArray, window: Window) -> Detection:
+    """A detection on the planned path, of nothing."""
+    row = np.interp(detection.column + window.column, np.arange(len(path)), path) - window.row
+    return replace(detection, row=row, snr=0.0, lines=False, line_snr=0.0)
 
 
 def _unlike_its_file(detection: Detection) -> str:
