@@ -169,7 +169,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     blind = window.lit and path is not None and given is None and not sources.items
     if blind and path is not None:
         # what is left of the sky is far brighter than a source may be: nothing that is seen tells where it is
-        detection = _as_planned(detection, path, window)
+        detection = detection.nothing_at(path[window.column : window.column + window.n_disp] - window.row)
     named = tuple(item.centre.value - window.row for item in sources.items if item.centre.value is not None)
     told = bool(named) or given is not None or blind
     warnings = _doubts(detection, planned, window, told, path)
@@ -221,7 +221,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         problem = replace(problem, background=cross_basis(window.n_cross, 2))
     if frame.meta.get("rectified") is True:
         if detection.curved:
-            warnings += (_unlike_its_file(detection),)
+            warnings += (detection.unlike_rectified,)
         else:
             problem = replace(problem, prior_bend=_BEND)
     geometry = _start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
@@ -394,19 +394,6 @@ def _doubts(
             f"position {planned + window.row:.1f}.",
         )
     return ()
-
-
-def _as_planned(detection: Detection, path: FloatArray, window: Window) -> Detection:
-    """A detection on the planned path, of nothing."""
-    row = np.interp(detection.column + window.column, np.arange(len(path)), path) - window.row
-    return replace(detection, row=row, snr=0.0, lines=False, line_snr=0.0)
-
-
-def _unlike_its_file(detection: Detection) -> str:
-    return (
-        f"The file says that the frame is rectified, but its trace moves by {np.ptp(detection.row):.0f} rows: fitted "
-        "as that of an unrectified one."
-    )
 
 
 def _line_columns(detection: Detection) -> tuple[int, int]:
