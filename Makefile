@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv app test test-slow lint type bench demo docs docs-links clean broken
+.PHONY: help venv app test test-slow lint type bench acceptance demo docs docs-links clean broken
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,7 @@ $(STAMP): pyproject.toml
 	  && rm -f $@ && rm -rf $(VENV) && "$$python" -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --quiet --editable '.[$(EXTRAS)]'
+	$(PY) -m optextract.warm
 	@printf '%s\n' '$(CURDIR)' > $@
 
 venv: $(STAMP)  ## set up .venv, or make it anew where pyproject.toml is younger
@@ -73,6 +74,9 @@ bench: $(STAMP)  ## every method on scenes of known truth and by the clock, in o
 	$(PY) -m pytest benchmarks/test_speed.py -o pythonpath=benchmarks -p no:cacheprovider -q \
 	  --benchmark-json=.benchmarks/speed.json --benchmark-columns=min,median,rounds --benchmark-sort=fullname
 	$(PY) benchmarks/table.py --speed .benchmarks/speed.json --page docs/benchmarks.md
+
+acceptance: $(STAMP)  ## the defaults on every scene of known truth, 20 seeds each, beside the bars they have to clear
+	$(PY) benchmarks/acceptance.py
 
 docs: $(STAMP)  ## build the documentation into docs/_build/html: a warning is an error, nothing is fetched
 	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html

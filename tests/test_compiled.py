@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ from numpy.polynomial.legendre import legvander
 import optextract as ox
 from optextract import compiled
 from optextract.compiled.fit import damped_step, dropped, legendre
-from optextract.compiled.order import correlate_rows, median_all, median_of, middle_of_rows
+from optextract.compiled.order import correlate_rows, median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
 from optextract.compiled.sums import aperture
 from optextract.profiles import Gaussian
+from optextract.robust import median
 from optextract.simulate import make_scene
 from optextract.solve import solve_columns
 
@@ -80,7 +83,12 @@ def test_medians(rng, n, kind):
         "equal": np.full(n, 2.5),
         "few": np.round(values),
     }[kind]
-    assert median_of(values.copy(), n) == np.median(values)
+    before = values.copy()
+    assert median(values) == np.median(values)
+    np.testing.assert_array_equal(values, before)
+    out, inverse = np.empty((2, 1, 1))
+    median_all(values[:, None], np.ones((n, 1)), np.array([0, n]), out, inverse)
+    assert out[0, 0] == np.median(values)
 
 
 def test_medians_of_bins_and_lines(rng):
@@ -165,6 +173,24 @@ def loops():
             if hasattr(loop, "signatures"):
                 found[f"{info.name}.{name}"] = loop
     return found
+
+
+def test_warming_goes_through_every_loop():
+    """In a process of its own, where no other test has been before."""
+    code = """
+import importlib, pkgutil
+from optextract import compiled
+from optextract.warm import warm
+warm()
+for info in pkgutil.iter_modules(compiled.__path__):
+    module = importlib.import_module(f"optextract.compiled.{info.name}")
+    for name in getattr(module, "__all__", ()):
+        if getattr(getattr(module, name), "signatures", True) == []:
+            print(name)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # what only other loops call is compiled into them
+    assert set(ran.stdout.split()) <= {"normal", "invert"}
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

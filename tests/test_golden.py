@@ -100,6 +100,21 @@ def test_smacs_lines_are_there_and_survive_rejection(smacs_result, line):
     assert abs(kept / plain - 1) < 0.02
 
 
+@pytest.mark.parametrize("first", [500, 600, 700])
+def test_smacs_source_is_the_same_in_a_part_of_the_columns(smacs, first):
+    """Between twins of free depth, a source as wide as the nods fits the slice of these columns better than it does."""
+    result = ox.extract(smacs, region={"disp": (first, 1214)})
+    assert 2.4 < np.nanmedian(result.fwhm) < 4.5
+    wavelength, flux = result.wavelength.to_value("um"), result.flux[0]
+    lines = []
+    for rest in (0.500824, 0.4960295):
+        away = np.abs(wavelength - rest * 8.665)
+        level = np.nanmedian(flux[(away > 0.0072) & (away < 0.024)])
+        lines.append(np.nansum(flux[away < 0.006] - level))
+        assert np.nanmedian(result.centre[0][away < 0.006]) == pytest.approx(24.3, abs=0.5)
+    assert lines[0] / lines[1] == pytest.approx(2.98, abs=0.2)
+
+
 def test_smacs_archive_aperture_misses_half_of_the_light_and_holds_a_negative_nod(smacs, smacs_result):
     """It is centred on row 20: the trace is at 24.3, and the negative one, a nod below, at 19.2."""
     centre = int(np.nanargmin(np.abs(smacs_result.wavelength.value - LINES["[O III] 5007"])))

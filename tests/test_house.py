@@ -20,11 +20,11 @@ MOST_LINES = 500
 
 # Bottom first; a module may import from its own layer and from those before it.
 LAYERS = (
-    ("errors",),
+    ("errors", "compiled"),
     ("recipe", "frame", "results"),
     ("a stage",),  # every module that is not named here
     ("pipeline", "simulate"),
-    ("batch", "calibrate", "report", "validate", "io"),
+    ("batch", "calibrate", "report", "validate", "io", "warm"),
     ("",),  # optextract/__init__.py: the public names
     ("cli", "panel"),
     ("__main__",),

@@ -1,4 +1,4 @@
-"""The kernel slice: per column, honest errors, right columns; sources placed on it, and one more looked for."""
+"""The kernel slice: per column, honest errors, right columns, and the fit to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 import optextract as ox
 from optextract.finder import detect
-from optextract.kernel import another_source, choose_columns, coadd, cross_basis, fit_slice, place_sources, width_at
+from optextract.kernel import choose_columns, coadd, cross_basis, fit_slice
 from optextract.profiles import Gaussian
 from optextract.recipe import Kernel
 from optextract.simulate import make_scene
@@ -58,15 +58,6 @@ def test_columns_of_the_recipe_are_those_of_the_frame():
         ox.extract(frame, ox.Recipe(kernel={"disp": (10, 50)}), region={"disp": (100, 250)})
 
 
-@pytest.mark.parametrize("places", [(11.7,), (9.1, 14.0), (10.2, 12.3), (7.0, 12.0, 16.4)])
-def test_sources_are_placed_where_they_are(columns, places):
-    data, weight = columns(places=places, fluxes=(50.0, 35.0, 30.0)[: len(places)])
-    cut = coadd(data, weight, (0, 399), "median")
-    found, width = place_sources(cut, places[0], 2.0, len(places), (), (0.5, 8.0))
-    np.testing.assert_allclose(sorted(found), places, atol=0.4)
-    assert width == pytest.approx(1.8, rel=0.35)
-
-
 def test_slice_fit_recovers_place_and_width(columns, problem):
     cut = coadd(*columns(), (0, 399), "median")
     fit = fit_slice(cut, (11.2,), 2.5, problem())
@@ -82,74 +73,6 @@ def test_background_terms_are_legendre_polynomials(degree):
     x = np.linspace(-1, 1, 21)
     for k in range(degree + 1):
         np.testing.assert_allclose(basis[k], np.polynomial.legendre.legval(x, np.eye(5)[k]), atol=1e-12)
-
-
-@pytest.mark.parametrize(("places", "fluxes"), [((11.7,), (50.0,)), ((9.1, 14.0), (50.0, 35.0))])
-def test_width_is_that_of_given_positions(columns, places, fluxes):
-    cut = coadd(*columns(places=places, fluxes=fluxes), (0, 399), "median")
-    assert width_at(cut, places, 3.0, (), (0.5, 8.0)) == pytest.approx(1.8, rel=0.15)
-    assert width_at(cut, places, 3.0, (), (2.5, 8.0)) == pytest.approx(2.5, rel=0.01)
-
-
-def test_sources_are_placed_inside_the_good_rows(columns):
-    data, weight = columns(places=(15.0,))
-    weight[:, :12] = 0.0
-    (row,), _ = place_sources(coadd(data, weight, (0, 399), "median"), 4.0, 2.0, 1, (), (0.5, 8.0))
-    assert 12.0 < row < 24.0
-
-
-def test_two_good_rows_do_not_tell_where_a_source_is(columns):
-    data, weight = columns()
-    weight[:, :11] = weight[:, 13:] = 0.0
-    assert place_sources(coadd(data, weight, (0, 399), "median"), 11.6, 1.9, 2, (), (0.5, 8.0)) == ((11.6, 11.6), 1.9)
-
-
-def test_sources_for_which_there_is_no_room_stand_beside_the_first(columns):
-    """They are to be judged by the fit, which says how little is known of them."""
-    data, weight = columns()
-    weight[:, :10] = weight[:, 14:] = 0.0
-    rows, width = place_sources(coadd(data, weight, (0, 399), "median"), 11.7, 6.0, 4, (), (5.0, 8.0))
-    np.testing.assert_allclose(np.diff(rows), width)
-    assert 5.0 <= width <= 8.0
-
-
-def test_a_place_without_light_stays_where_it_was_asked_for(columns):
-    cut = coadd(*columns(fluxes=(-500.0,), fwhm=9.0), (0, 399), "median")
-    (row,), width = place_sources(cut, 11.7, 2.0, 1, (), (0.5, 8.0))
-    assert abs(row - 11.7) <= 2.0
-    assert width == 2.0
-
-
-def test_width_at_a_place_without_light_is_the_approximate_one(columns):
-    data, weight = columns(fluxes=(-50.0,))
-    assert width_at(coadd(data, weight, (0, 399), "median"), (11.7,), 2.2, (), (0.5, 8.0)) == 2.2
-
-
-@pytest.mark.parametrize("apart", [1.3, 2.5, 6.0])
-def test_one_source_more_is_found_with_its_evidence(columns, apart):
-    cut = coadd(*columns(2000, places=(10.2, 10.2 + apart * 1.8), fluxes=(50.0, 20.0)), (0, 1999), "mean")
-    places, width, evidence = another_source(cut, (10.2,), 2.0, (), (0.5, 8.0))
-    np.testing.assert_allclose(sorted(places), (10.2, 10.2 + apart * 1.8), atol=0.1)
-    assert width == pytest.approx(1.8, rel=0.05)
-    assert evidence > 500
-
-
-def test_no_source_more_where_one_explains_the_slice(columns):
-    cut = coadd(*columns(2000), (0, 1999), "mean")
-    assert another_source(cut, (11.7,), 1.8, (), (0.5, 8.0)) is None
-
-
-def test_a_second_source_too_close_or_too_faint_is_none(columns):
-    near = coadd(*columns(2000, places=(10.2, 11.0), fluxes=(50.0, 50.0)), (0, 1999), "mean")
-    assert another_source(near, (10.6,), 2.0, (), (0.5, 8.0)) is None
-    faint = coadd(*columns(20000, places=(10.2, 16.0), fluxes=(50.0, 2.0)), (0, 19999), "mean")
-    assert another_source(faint, (10.2,), 1.8, (), (0.5, 8.0)) is None
-
-
-def test_a_slice_of_few_rows_has_no_place_for_another_source(columns):
-    data, weight = columns(2000, places=(10.2, 13.0), fluxes=(50.0, 40.0))
-    weight[:, :8] = weight[:, 17:] = 0.0
-    assert another_source(coadd(data, weight, (0, 1999), "mean"), (10.2,), 1.8, (), (0.5, 8.0)) is None
 
 
 # in whole extractions ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import optextract as ox
 from optextract.kernel import coadd
 from optextract.negatives import find_negatives
-from optextract.simulate import make_scene
+from optextract.simulate import make_scene, pixel_profile
 
 
 @pytest.mark.parametrize(
@@ -18,12 +18,28 @@ from optextract.simulate import make_scene
         ((12.0, 6.6), (60.0, -30.0), (-5.4,)),
         ((12.0, 17.4), (60.0, -30.0), (5.4,)),
         ((12.0, 2.0, 7.0, 17.0, 22.0), (60.0, -10.0, -20.0, -20.0, -10.0), (-10.0, -5.0, 5.0, 10.0)),
+        ((7.0, 12.0, 17.0), (60.0, -30.0, -30.0), (5.0, 10.0)),
+        ((17.0, 12.0, 7.0), (60.0, -30.0, -30.0), (-10.0, -5.0)),
+        ((12.0, 17.0, 7.0, 22.0), (60.0, -20.0, -30.0, -10.0), (-5.0, 5.0, 10.0)),
+        ((12.0, 7.0, 17.0, 2.0), (60.0, -20.0, -30.0, -10.0), (-10.0, -5.0, 5.0)),
+        # a source of its own stands where a negative could have been
+        ((12.0, 17.0, 7.0), (60.0, -30.0, 40.0), (5.0,)),
     ],
-    ids=["one nod", "below", "above", "two nods"],
+    ids=[
+        "one nod",
+        "below",
+        "above",
+        "two nods",
+        "first of three",
+        "last of three",
+        "middle, unequal",
+        "middle, unequal, turned",
+        "beside a source",
+    ],
 )
 def test_patterns_of_negative_traces_are_found(columns, places, fluxes, offsets):
     cut = coadd(*columns(2000, places=places, fluxes=fluxes), (0, 1999), "mean")
-    np.testing.assert_allclose(find_negatives(cut, (12.0,), 1.8), offsets, atol=0.15)
+    np.testing.assert_allclose(find_negatives(cut, (places[0],), 1.8), offsets, atol=0.15)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +71,23 @@ def test_nods_that_the_header_does_not_tell_are_modelled_with_a_warning():
     assert any("negative" in sentence.lower() for sentence in result.quality["warnings"])
     bias = np.nansum(result.flux[0]) / one.truth.flux[0].sum() - 1
     assert abs(bias) < 0.01
+
+
+@pytest.mark.parametrize("snr", [3.0, 30.0])
+@pytest.mark.parametrize("nods", [{5.0: 0.5, 10.0: 0.5}, {5.1: 1 / 3, -5.1: 0.5, 10.2: 1 / 6}])
+def test_flux_beside_nods_on_one_side_or_unequal_ones_is_that_of_the_truth(nods, snr):
+    one = make_scene("mid", 5, shape=(41, 800), snr=snr, centre=17.7, fwhm=1.7)
+    rows, (flux,), (centre,), (fwhm,) = np.arange(41), one.truth.flux, one.truth.centre, one.truth.fwhm
+    twins = sum(-depth * flux * pixel_profile(rows, centre + offset, fwhm) for offset, depth in nods.items())
+    result = ox.extract(one.frame.replace(flux=one.frame.flux + twins))
+    np.testing.assert_allclose(result.quality["nods"]["offsets"], sorted(nods), atol=0.1)
+    bias = np.nansum(result.flux[0]) / flux.sum() - 1
+    assert abs(bias) < 4 * np.sqrt(np.nansum(result.uncertainty[0] ** 2)) / flux.sum()
+
+
+@pytest.mark.parametrize("row", [-4.0, 4.0])
+def test_a_row_that_is_off_leaves_no_pattern_about_a_bright_source(row):
+    one = make_scene("mid", 5, shape=(41, 800), snr=60.0, centre=17.7)
+    flux = one.frame.flux.copy()
+    flux[11] += row * np.sqrt(np.median(one.truth.variance[11]))
+    assert ox.extract(one.frame.replace(flux=flux)).quality["nods"]["offsets"] == ()

@@ -187,6 +187,19 @@ def test_a_width_at_its_limit_is_told_in_words():
     assert [sentence in words for words in told] == [True, False]
 
 
+def test_a_width_at_its_lower_limit_is_told_in_words():
+    frame = make_scene("mid", 1).frame
+    told = [
+        ox.extract(frame, ox.Recipe(profile={"fwhm": {"bounds": (least, 9.0)}})).quality["warnings"]
+        for least in (0.5, 3.0)
+    ]
+    sentence = (
+        "The FWHM, 3.0 pixels, ends at the lower limit of its range: the source is narrower than the kernel slice, or "
+        "what was fitted is none; profile.fwhm.bounds sets the range."
+    )
+    assert [sentence in words for words in told] == [False, True]
+
+
 # small and odd frames ------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from optextract import Recipe, RecipeError
 from optextract.recipe import SCHEMA, FileRef, Parameter, Section
 
 REFUSED = [
-    ({"trace": {"degre": 1}}, "unknown field 'trace.degre' (known: degree, fwhm_degree, given, shift, bins)"),
+    ({"trace": {"degre": 1}}, "unknown field 'trace.degre' (known: degree, fwhm_degree, coefficients, "),
     (
         {"trac": {"degree": 1}},
         "unknown field 'trac' (known: schema, input, region, kernel, sources, profile, background,",
@@ -121,7 +121,8 @@ recipes = st.fixed_dictionaries(
         "trace": st.fixed_dictionaries(
             {},
             optional={
-                "degree": auto | st.integers(0, 20),
+                "degree": auto | st.integers(2, 20),
+                "fwhm_coefficients": st.lists(number | st.fixed_dictionaries({"bounds": ranges}), max_size=6),
                 "given": st.lists(number, min_size=1, max_size=8),
                 "bins": auto | st.integers(1, 500) | st.lists(number, min_size=2, max_size=5),
                 "shift": st.booleans(),

@@ -138,6 +138,12 @@ def row(result: ox.Extraction) -> float:
 ROW = float(np.median(make_scene("mid", 3, shape=(25, COLUMNS)).truth.centre))
 FIXED = {"value": ROW + 0.8, "fixed": True}
 MOFFAT = {"kind": "moffat"}
+SPACED = {"nods": {"mode": "model"}}
+
+
+def spaced_by(factor: float) -> Callable[[ox.Extraction, ox.Extraction], bool]:
+    return lambda a, b: abs(b.quality["nods"]["offsets"][1] / 5.0 - factor) < 1e-6 and flux_differs(a, b)
+
 
 CASES: dict[str, Case] = {
     "input.unit": Case("mid", {}, {"input": {"unit": "mJy"}}, lambda a, b: b.unit == u.mJy != a.unit),
@@ -333,6 +339,18 @@ CASES: dict[str, Case] = {
         {"nods": {"mode": "model", "offsets": (-5.0, 5.0)}},
         lambda a, b: b.quality["nods"]["offsets"] == (-5.0, 5.0) and flux_differs(a, b),
     ),
+    "nods.spacing.value": Case(
+        "nods", SPACED, {"nods": {"mode": "model", "spacing": {"value": 1.04, "fixed": True}}}, spaced_by(1.04)
+    ),
+    "nods.spacing.fixed": Case(
+        "nods",
+        {"nods": {"mode": "model", "spacing": {"value": 1.1}}},
+        {"nods": {"mode": "model", "spacing": {"value": 1.1, "fixed": True}}},
+        lambda a, b: a.resolved.nods.spacing.value < 1.05 and spaced_by(1.1)(a, b),
+    ),
+    "nods.spacing.bounds": Case(
+        "nods", SPACED, {"nods": {"mode": "model", "spacing": {"bounds": (1.03, 1.3)}}}, spaced_by(1.03)
+    ),
     "nods.depths": Case(
         "nods",
         {"nods": {"mode": "model", "offsets": (-5.0, 5.0, -10.0, 10.0)}},
@@ -384,6 +402,29 @@ CASES: dict[str, Case] = {
         ),
     ),
 }
+
+
+def tilts(name: str, degree: str, off: float) -> dict[str, Case]:
+    """Cases of a coefficient: held where it is not, allowed only where it is not."""
+
+    def asked(**asked: Any) -> dict[str, Any]:
+        return {"trace": {degree: 1, name: (asked,)}}
+
+    def found(result: ox.Extraction) -> float:
+        return float(getattr(result.trace, name)[0, 1])
+
+    other, limits = asked(value=-off, fixed=True), (off - 0.1, off + 0.1)
+    return {
+        "value": Case("mid", other, asked(value=off, fixed=True), lambda a, b: (found(a), found(b)) == (-off, off)),
+        "fixed": Case("mid", asked(value=off), asked(value=off, fixed=True), lambda a, b: found(a) != found(b) == off),
+        "bounds": Case(
+            "mid", asked(), asked(bounds=limits), lambda a, b: found(a) < limits[0] <= found(b) <= limits[1]
+        ),
+    }
+
+
+for tilted in (("coefficients", "degree", 0.8), ("fwhm_coefficients", "fwhm_degree", 0.5)):
+    CASES.update({f"trace.{tilted[0]}[].{part}": case for part, case in tilts(*tilted).items()})
 
 #: Fields that need a file, each with a test of its own in test_recipe_files.py.
 WITH_FILE = {

@@ -12,7 +12,7 @@ import optextract as ox
 from optextract.bins import Binned
 from optextract.geometry import Geometry, Problem, evaluate, terms_of
 from optextract.profiles import Gaussian, Moffat, moffat_between
-from optextract.simulate import make_scene
+from optextract.simulate import make_scene, pixel_profile
 from optextract.solve import solve_columns
 from optextract.trace import fit_geometry, information_criterion
 
@@ -300,3 +300,27 @@ def test_shape_of_a_source_too_faint_comes_from_the_prior_and_says_so():
     assert not result.trace.from_data
     assert (result.flags & ox.Flag.PRIOR_SHAPE).all()
     assert 1.2 < np.median(result.fwhm) < 3.2
+
+
+def test_a_width_that_changes_by_a_factor_of_four_is_followed():
+    """No column may be off by more than a factor of five; the mean not by two."""
+    rows, fwhm = np.arange(41), 1.2 * (1 + 3 * np.arange(800) / 799)
+    one = make_scene("mid", 4, shape=(41, 800), snr=40.0, centre=19.6, fwhm=2.0, slope=0.0)
+    light = one.truth.flux[0] * pixel_profile(rows, one.truth.centre[0], fwhm)
+    result = ox.extract(one.frame.replace(flux=one.frame.flux - one.truth.flux[0] * one.truth.profile[0] + light))
+    np.testing.assert_allclose(result.fwhm[0], fwhm, rtol=0.06)
+    pull = (result.flux[0] - one.truth.flux[0]) / result.uncertainty[0]
+    assert np.sqrt(np.mean(pull**2)) < 1.1
+    assert result.quality["warnings"] == ()
+
+
+def test_extremes_have_limits_of_their_own(rng):
+    """The mean within the one, all columns within the other."""
+    binned = draw(rng, centre=(9.2,), log_fwhm=(0.7, 0.6))
+    begin = start(centre_degree=0)
+    truth = np.exp(0.7 + 0.6 * X)
+    bounds = {"fwhm_bounds": (1.6, 2.5)}
+    narrow = fit_geometry(binned, begin, problem(**bounds)).geometry
+    wide = fit_geometry(binned, begin, problem(**bounds, fwhm_extremes=(0.5, 8.0))).geometry
+    assert evaluate(narrow, COLUMN)[1].min() > 1.599
+    np.testing.assert_allclose(evaluate(wide, COLUMN)[1][0], truth, rtol=0.01)

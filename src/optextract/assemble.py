@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -164,8 +165,9 @@ def assemble(
     full_flags = np.full((n_source, frame.n_disp), int(Flag.NO_DATA), dtype=np.uint32)
     full_flags[:, window.column : window.column + window.n_disp] = flags.T
     full_flags[:, ~np.isfinite(wavelength.value)] |= np.uint32(Flag.NO_WAVELENGTH)
-    parts = _parts(window, variance, layers, final, factor_flux, lost, factor * rescale.factor**2)
-    box = matched_boxcar(frame, recipe, window, layers, nods, scale, wavelength, variance, factor * rescale.factor**2)
+    components = _components(window, variance, factor * rescale.factor**2)
+    parts = _parts(window, components, layers, final, factor_flux, lost)
+    box = matched_boxcar(frame, recipe, window, layers, nods, scale, wavelength, components)
     kernel = _kernel_slice(window, start, choice)
     trace = _trace(window, start, choice, layers)
     profile = np.zeros((n_source, *frame.shape))
@@ -219,21 +221,29 @@ def assemble(
     )
 
 
+def _components(window: Window, variance: Variance, factor: float) -> dict[str, FloatArray]:
+    """Variance components of the window's pixels, (n_disp, n_cross); zero where one is not known."""
+    parts = {}
+    for name, image in variance.parts.items():
+        part = window.part(image) * factor
+        part[~np.isfinite(part)] = 0.0
+        parts[name] = part
+    return parts
+
+
 def _parts(
     window: Window,
-    variance: Variance,
+    components: Mapping[str, FloatArray],
     layers: Layers,
     final: Final,
     factor_flux: FloatArray,
     lost: NDArray[np.bool_],
-    factor: float,
 ) -> dict[str, FloatArray]:
     """Variance components through the same weights, (n_disp, n_source)."""
     n_source = factor_flux.shape[1]
     inverse = np.where(np.isfinite(final.solution.covariance), final.solution.covariance, 0.0)
     parts = {}
-    for name, image in variance.parts.items():
-        values = np.where(layers.kept > 0, np.nan_to_num(window.part(image)), 0.0) * factor
+    for name, values in components.items():
         if name == "poisson" and layers.slope > 0:
             light = final.light + layers.background.image
             values = np.maximum(values - layers.slope * (np.maximum(window.data, 0) - np.maximum(light, 0)), 0.0)

@@ -15,6 +15,7 @@ from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from .compiled import contiguous
+from .compiled.fit import nested_drops
 from .compiled.linear import reduce_all
 from .compiled.sums import side_pulls
 from .kernel import cross_basis
@@ -80,9 +81,9 @@ class BackgroundFit:
             return variance
         along, n = self.dispersion_basis, len(self.basis)
         blocks = self.covariance.reshape(n, along.shape[1], n, along.shape[1])
-        pairs = [(i, j) for i in range(n) for j in range(n)]
+        pairs = [(i, j) for i in range(n) for j in range(i + 1)]
         per_column = np.stack([((along @ blocks[i, :, j]) * along).sum(axis=1) for i, j in pairs], axis=1)
-        return per_column @ np.stack([self.basis[i] * self.basis[j] for i, j in pairs])
+        return per_column @ np.stack([self.basis[i] * self.basis[j] * (1 if i == j else 2) for i, j in pairs])
 
     def flux_covariance(self, sensitivity: FloatArray) -> FloatArray:
         """Covariance that the background adds to the fluxes.
@@ -103,7 +104,9 @@ class BackgroundFit:
             return sensitivity @ self.covariance @ sensitivity.transpose(0, 2, 1)
         n_disp, n_term, _ = sensitivity.shape
         full = (sensitivity[:, :, :, None] * self.dispersion_basis[:, None, None, :]).reshape(n_disp, n_term, -1)
-        return (full @ self.covariance) @ full.transpose(0, 2, 1)
+        # one product of matrices, not one for each column
+        turned = (full.reshape(-1, full.shape[2]) @ self.covariance).reshape(full.shape)
+        return np.einsum("xtm,xsm->xts", turned, full)
 
 
 @dataclass(frozen=True, eq=False)
@@ -336,24 +339,19 @@ def _choose_smooth(
     return BackgroundFit(image, degree, "smooth", order, len(index), test, basis[: degree + 1], terms, covariance)
 
 
-def _scaled(matrix: FloatArray, vector: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Normal equations of unit diagonal, and the root of the diagonal that was taken out; hardly seen terms stay."""
+def _rough_solution(matrix: FloatArray, vector: FloatArray) -> FloatArray:
+    """Solution where all that counts is what it leaves."""
     root = np.sqrt(np.where(np.diag(matrix) > 0, np.diag(matrix), 1.0))
     scaled = matrix / np.outer(root, root)
     scaled[np.diag_indices_from(scaled)] = 1.0 + 1e-9
-    return scaled, vector / root, root
-
-
-def _rough_solution(matrix: FloatArray, vector: FloatArray) -> FloatArray:
-    """Solution where all that counts is what it leaves."""
-    scaled, right, root = _scaled(matrix, vector)
-    return np.linalg.solve(scaled, right) / root
+    return np.linalg.solve(scaled, vector / root) / root
 
 
 def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]) -> FloatArray:
-    """Drop of chi2 of each leading part of the coefficients: running sums of ``(L^-1 v)^2``, L the Cholesky factor."""
-    scaled, right, _ = _scaled(matrix[np.ix_(index, index)], vector[index])
-    return np.cumsum(np.linalg.solve(np.linalg.cholesky(scaled), right) ** 2)
+    """Drop of chi2 of each leading part of the coefficients."""
+    drops = np.empty(len(index))
+    nested_drops(matrix, vector, index, drops)
+    return drops
 
 
 def _slow_noise(reduced: _Reduced, solution: FloatArray, along: FloatArray, n_bin: int = 20) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .compiled import contiguous
 from .compiled.order import median_all
+from .compiled.sums import mean_all
 
 __all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins", "middle_of", "split_moving"]
 
@@ -141,20 +142,11 @@ def mean_bins(
     -------
     Binned
     """
-    good = weight > 0
     if len(edges) == len(data) + 1:  # every column its own bin
-        return Binned(np.where(good, data, model), weight, np.arange(len(data), dtype=float), edges)
+        return Binned(np.where(weight > 0, data, model), weight, np.arange(len(data), dtype=float), edges)
     start = edges[:-1]
-    size = np.diff(edges)[:, None]
-    filled = np.where(good, data, model)
-    with np.errstate(divide="ignore"):
-        variance = np.where(good, 1.0 / weight, 0.0)
-    count = np.add.reduceat(good, start, axis=0, dtype=float)
-    spread = np.add.reduceat(variance, start, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # the error of the good pixels' mean: a bin of which half is filled must not look better than its good half
-        inverse = np.where(count > 0, count**2 / spread, 0.0)
-    mean = np.add.reduceat(filled, start, axis=0) / size
+    mean, inverse = np.empty((2, len(start), data.shape[1]))
+    mean_all(contiguous(data), contiguous(weight), contiguous(model), edges.astype(np.intp), mean, inverse)
     column = middle_of(edges)
     if flux is not None:
         # a floor keeps the mean inside the bin where the flux is all noise

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .bins import Binned
 from .compiled.fit import dropped
-from .geometry import Fit, Geometry, Problem, evaluate, terms_of
+from .geometry import Fit, Geometry, Problem, asked_of, evaluate, terms_of
 from .profiles import MOFFAT_INDICES, moffat_between
 from .recipe import Recipe
 from .robust import robust_rms
@@ -67,9 +67,9 @@ def _padded(geometry: Geometry, degree: int, width_degree: int) -> Geometry:
 
 
 def _limits(
-    recipe: Recipe, n_bin: int, rectified: bool, start: Geometry, from_data: bool, max_degree: int | None
+    recipe: Recipe, n_bin: int, rectified: bool, start: Geometry, from_data: bool, problem: Problem
 ) -> tuple[int, int]:
-    """Highest degrees to try for centre and width."""
+    """Highest degrees to try for centre and width; coefficients that are asked for are always among them."""
     room = max((n_bin - 1) // 3, 0)
     most = _MAX_RECTIFIED if rectified else _MAX_CURVED
     centre = min(most, room) if recipe.trace.degree == "auto" else int(recipe.trace.degree)
@@ -78,8 +78,8 @@ def _limits(
         centre = 0 if recipe.trace.degree == "auto" else centre
         width = 0 if recipe.trace.fwhm_degree == "auto" else width
     if start.given is not None:
-        centre = min(centre, 0 if max_degree is None else max_degree)
-    return centre, width
+        centre = min(centre, 0 if problem.max_degree is None else problem.max_degree)
+    return max(centre, len(problem.bends)), max(width, len(problem.tapers))
 
 
 def choose_geometry(
@@ -121,7 +121,7 @@ def choose_geometry(
     -------
     Choice
     """
-    top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data, problem.max_degree)
+    top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data, problem)
     # a first fit with what the start has keeps the largest one from wandering off
     low, low_width = min(len(start.centre) - 1, top), min(start.log_fwhm.shape[1] - 1, top_width)
     first = fit_geometry(
@@ -134,7 +134,7 @@ def choose_geometry(
     binned = _trusted(binned, first, problem)
     if rectified and not _bright(first, max(noise, _noise(first))):
         # resampled traces are straight; only where every bin is bright may the data say otherwise
-        top = min(top, 1) if recipe.trace.degree == "auto" else top
+        top = min(top, max(1, len(problem.bends))) if recipe.trace.degree == "auto" else top
     largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem, tolerance=tolerance)
     room = (len(binned.column) - 1) // 3 if recipe.trace.degree == "auto" and problem.free_centre and from_data else 0
     while top < min(_MAX_WAVY, room) and start.given is None and waves(largest) > _WAVES:
@@ -148,8 +148,9 @@ def choose_geometry(
     noise = max(noise, _noise(largest))
     n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
-    degrees = range(top + 1) if auto[0] and problem.free_centre else [top]
-    width_degrees = range(top_width + 1) if auto[1] and problem.free_width else [top_width]
+    # what the recipe asks for by coefficients is not for the evidence to drop
+    degrees = _degrees(auto[0], problem.free_centre, len(problem.bends), top)
+    width_degrees = _degrees(auto[1], problem.free_width, len(problem.tapers), top_width)
     hessian = largest.hessian + np.diag(1e-9 * np.diag(largest.hessian) + 1e-300)
     covariance = np.asarray(np.linalg.inv(hessian), dtype=np.float64)
     best = (np.inf, top, top_width)
@@ -172,6 +173,11 @@ def choose_geometry(
     if recipe.profile.kind == "auto" and from_data and problem.free_width and not problem.nods:
         choice = _try_moffat(binned, choice, n_data)
     return choice
+
+
+def _degrees(auto: bool, free: bool, least: int, most: int) -> range:
+    """Degrees to choose from; what does not move needs no more coefficients than are asked for."""
+    return range(least if auto else most, (most if free or not auto else least) + 1)
 
 
 def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
@@ -258,13 +264,15 @@ def _cost_of_dropping(fit: Fit, covariance: FloatArray, problem: Problem, degree
     gone = np.zeros(len(covariance), dtype=bool)
     slot = 0
     if problem.free_centre:
-        slot = len(fit.geometry.centre)
-        values[:slot] = fit.geometry.centre
-        gone[degree + 1 : slot] = True
+        free = [k for k, asked in enumerate(asked_of(problem.bends, len(fit.geometry.centre))) if not asked.fixed]
+        slot = len(free)
+        values[:slot] = fit.geometry.centre[free]
+        gone[:slot] = [k > degree for k in free]
     if problem.free_width:
-        values[slot : slot + n_width * n_each] = fit.geometry.log_fwhm.ravel()
-        for k in range(n_width):
-            gone[slot + k * n_each + width_degree + 1 : slot + (k + 1) * n_each] = True
+        free = [k for k, asked in enumerate(asked_of(problem.tapers, n_each)) if not asked.fixed]
+        end = slot + n_width * len(free)
+        values[slot:end] = fit.geometry.log_fwhm[:, free].ravel()
+        gone[slot:end] = [k > width_degree for _ in range(n_width) for k in free]
     return dropped(covariance, values, gone)
 
 

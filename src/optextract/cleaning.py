@@ -302,7 +302,7 @@ def _background(
 
 def _pixel_noise(window: Window, background: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
     """Empirical factor on the errors from source-free pixels, for thresholds only; between 1 and 5."""
-    picked = np.empty(window.data.size)
+    picked = np.empty(window.data.size + 1)
     pull = picked[: pick_pulls(contiguous(window.data), contiguous(background), contiguous(weight), clear, picked)]
     pull = pull[:: max(len(pull) // _PIXELS, 1)]
     return min(max(robust_rms(pull), 1.0), 5.0) if pull.size >= 50 else 1.0
@@ -391,7 +391,7 @@ def _spare_bright(
     snr = _highest_snr(data, weight * ~pixels, profiles, n_source)
     with_all = _highest_snr(data, weight, profiles, n_source)
     # the flank of a line may lose its core to a tilted line and look faint: it stands beside a bright column
-    bright = np.zeros(len(hit), dtype=bool)
+    bright = np.zeros(len(found.restored))
     bright[near] = snr > _SPARE_SNR
     beside = np.convolve(bright, np.ones(3), mode="same")[near] > 0.5
     spared = np.where(beside & (with_all > _SPARE_SNR), with_all, snr) > _SPARE_SNR

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import contiguous
+from .compiled.sums import hat_equations
 from .solve import model_of, solve_columns
 
 __all__ = ["Correction", "correct_profile"]
@@ -90,7 +92,11 @@ def correct_profile(
         solution = solve_columns(data, weight, corrected)
         flux = solution.coefficients
         residual = data - model_of(corrected, flux)
-        matrix, vector = _hat_equations(residual, weight, flux[:, :n_source], offsets[:n_source], knots, step)
+        matrix, vector = np.zeros((len(knots), len(knots))), np.zeros(len(knots))
+        for k in range(n_source):
+            hat_equations(
+                residual, contiguous(weight), contiguous(flux[:, k]), offsets[k], knots[0], step, matrix, vector
+            )
         change = np.linalg.solve(matrix / noise**2 + np.diag(1 / prior), vector / noise**2 - height / prior)
         gain += float(vector @ change - 0.5 * change @ matrix @ change) * 2 / noise**2
         if gain < 0.5 * enough:  # the first round finds nearly all
@@ -111,35 +117,6 @@ def _typical(profile: FloatArray, offset: FloatArray, knots: FloatArray) -> Floa
     filled = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     seen = np.isfinite(filled)
     return np.interp(knots, knots[seen], filled[seen]) if seen.any() else np.zeros(len(knots))
-
-
-def _cell(offset: FloatArray, knots: FloatArray, step: float) -> tuple[NDArray[np.intp], FloatArray, NDArray[np.bool_]]:
-    position = (offset - knots[0]) / step
-    inside = (position >= 0) & (position < len(knots) - 1)
-    cell = np.clip(position.astype(np.intp), 0, len(knots) - 2)
-    return cell, position - cell, inside
-
-
-def _hat_equations(
-    residual: FloatArray, weight: FloatArray, flux: FloatArray, offsets: FloatArray, knots: FloatArray, step: float
-) -> tuple[FloatArray, FloatArray]:
-    """Normal equations of the hat functions' heights, each times its source's flux."""
-    n = len(knots)
-    matrix, vector = np.zeros((n, n)), np.zeros(n)
-    for source in range(flux.shape[1]):
-        cell, part, inside = _cell(offsets[source], knots, step)
-        light = np.broadcast_to(flux[:, source, None], residual.shape)
-        use = inside & (weight > 0)
-        c, p = cell[use], part[use]
-        strong = weight[use] * light[use] ** 2
-        pull = weight[use] * light[use] * residual[use]
-        vector += np.bincount(c, pull * (1 - p), n) + np.bincount(c + 1, pull * p, n)
-        diagonal = np.bincount(c, strong * (1 - p) ** 2, n) + np.bincount(c + 1, strong * p**2, n)
-        beside = np.bincount(c, strong * p * (1 - p), n)
-        matrix[np.arange(n), np.arange(n)] += diagonal
-        matrix[np.arange(n - 1), np.arange(1, n)] += beside[:-1]
-        matrix[np.arange(1, n), np.arange(n - 1)] += beside[:-1]
-    return matrix, vector
 
 
 def _apply(profiles: FloatArray, offsets: FloatArray, height: FloatArray, knots: FloatArray) -> FloatArray:

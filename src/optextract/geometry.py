@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from .compiled import contiguous
 from .compiled.fit import legendre
 from .profiles import Shape
+from .recipe import Parameter
 
-__all__ = ["Fit", "Geometry", "Problem", "evaluate", "legendre_basis", "terms_of"]
+__all__ = ["Fit", "Geometry", "Problem", "asked_of", "evaluate", "legendre_basis", "terms_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -123,7 +124,9 @@ class Problem:
     index_shape : callable, optional
         From a shape index to the shape, where the index is free.
     centre_bounds, fwhm_bounds, index_bounds : tuple of float
-        Limits (rows, pixels, index).
+        Limits (rows, pixels, index) of the mean over the columns.
+    fwhm_extremes : tuple of float, optional
+        Limits of the FWHM in any column; absent: those of its mean.
     prior_centre, prior_fwhm : tuple of float, optional
         Mean and 1 sigma of a prior on the mean centre (row) and on the mean log FWHM.
     prior_bend, prior_taper : float, optional
@@ -133,6 +136,14 @@ class Problem:
         Highest degree of a polynomial added to a given trace; absent: a constant.
     prior_spacing : float, optional
         1 sigma of the factor on the nods' offsets about one; absent: they are as told.
+    bends, tapers : tuple of Parameter
+        What is asked of the higher coefficients of the centre (pixel) and of log FWHM, from the first degree on.
+    spacing_bounds : tuple of float
+        Limits of the factor on the nods' offsets.
+    rows : tuple of Parameter
+        What is asked of the row of each source, as far as something is, at the column `at`.
+    at : float
+        Column of the window.
     """
 
     shape: Shape
@@ -144,6 +155,7 @@ class Problem:
     index_shape: Callable[[float], Shape] | None = None
     centre_bounds: tuple[float, float] = (-np.inf, np.inf)
     fwhm_bounds: tuple[float, float] = (0.5, np.inf)
+    fwhm_extremes: tuple[float, float] | None = None
     index_bounds: tuple[float, float] = (1.5, 12.0)
     prior_centre: tuple[float, float] | None = None
     prior_fwhm: tuple[float, float] | None = None
@@ -151,6 +163,28 @@ class Problem:
     prior_taper: float | None = 0.25
     max_degree: int | None = None
     prior_spacing: float | None = None
+    bends: tuple[Parameter, ...] = ()
+    tapers: tuple[Parameter, ...] = ()
+    spacing_bounds: tuple[float, float] = (0.85, 1.15)
+    rows: tuple[Parameter, ...] = ()
+    at: float = 0.0
+
+
+def asked_of(terms: tuple[Parameter, ...], count: int) -> tuple[Parameter, ...]:
+    """What is asked of each coefficient of a polynomial: of the zeroth nothing, and nothing beyond the terms.
+
+    Parameters
+    ----------
+    terms : tuple of Parameter
+        What is asked of the coefficients from the first degree on.
+    count : int
+        Number of coefficients, the zeroth included.
+
+    Returns
+    -------
+    tuple of Parameter, of length `count`
+    """
+    return (Parameter(), *terms, *[Parameter()] * count)[:count]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.polynomial.legendre import legfit
 from numpy.typing import NDArray
 
+from .asked import PRIOR_FWHM, number_of, problem_for, start_geometry
 from .errors import RecipeError, bad_value
 from .finder import Detection, detect
 from .frame import Frame
 from .geometry import Geometry, Problem
-from .kernel import (
-    Slice,
-    another_source,
-    choose_columns,
-    coadd,
-    cross_basis,
-    place_sources,
-    width_at,
-)
+from .kernel import Slice, choose_columns, coadd, cross_basis
 from .negatives import find_negatives
-from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, make_shape, moffat_between
+from .placing import another_source, place_sources, width_at
 from .recipe import FileRef, Recipe
 from .templates import Placed, place_template
 from .window import Window
 
-__all__ = ["SECOND_EVIDENCE", "Start", "given_trace", "locate"]
+__all__ = ["SECOND_EVIDENCE", "Start", "given_trace", "locate", "steadied"]
 
 FloatArray = NDArray[np.float64]
 
-_PRIOR_FWHM = 2.0
-_PRIOR_WIDTH = 0.3
 _SHAPE_SNR = 10.0
 #: Drop of chi2, over the scatter of what is left, that a further source must bring.
 SECOND_EVIDENCE = 100.0
 _MOST_SOURCES = 4
 _BEND = 0.5  # pixel: how far a rectified trace may depart from a row, 1 sigma of each coefficient
-_SPACING = 0.05  # 1 sigma of the factor between the nods' offsets and what the file tells of them
 _WIDEST = 0.3  # of the window: a wider 'source' is background
 
 
@@ -69,19 +57,6 @@ class Start:
     problem: Problem
     from_data: bool
     warnings: tuple[str, ...]
-
-
-def _index_family(kind: str) -> tuple[Callable[[float], Shape], tuple[float, float]] | None:
-    """From an index to a shape, and the index' limits, for kinds that have one."""
-    if kind == "moffat":
-        return moffat_between, MOFFAT_INDICES
-    if kind == "voigt":
-        return _voigt, (0.0, 1.0)
-    return None
-
-
-def _voigt(fraction: float) -> Shape:
-    return Voigt(round(float(np.clip(fraction, 0, 1)), 4))
 
 
 def given_trace(recipe: Recipe, frame: Frame) -> FloatArray | None:
@@ -179,8 +154,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     shown = coadd(window.data, window.weight, columns, recipe.kernel.combine)
     bowl = detection.bowl if path is None and recipe.background.degree != "none" else None
     cut = shown if bowl is None else replace(shown, binned=replace(shown.binned, data=shown.binned.data - bowl))
-    bounds = profile.fwhm.bounds if profile.fwhm.bounds is not None else (0.5, max(3.0, _WIDEST * window.n_cross))
-    number = _number(recipe)
+    bounds = _width_bounds(recipe, window, nods)
+    number = number_of(recipe)
     first = float(np.interp(cut.centre_column, detection.column, detection.row))
     if given is not None and not recipe.trace.shift:
         first = float(given[window.column + int(cut.centre_column)]) - window.row
@@ -190,16 +165,19 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         # a source found alone is as wide as all of them together
         positions, width = named, width_at(cut, named, fwhm0, nods, bounds) if detection.found else fwhm0
     elif detection.found or named:
-        positions, width = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
+        placed_on = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
+        positions, width = placed_on.positions, placed_on.fwhm
         positions = (*named[:1], *positions[1:]) if named else _planned_first(positions, planned)
     else:
-        positions, width = tuple(first + 2.0 * k * _PRIOR_FWHM for k in range(number)), _PRIOR_FWHM
+        positions, width = tuple(first + 2.0 * k * PRIOR_FWHM for k in range(number)), PRIOR_FWHM
     if profile.fwhm.value is not None:
         width = profile.fwhm.value
     if from_data and not detection.lines:
         seen, told_of = _look_for_nods(cut, positions, width, nods, recipe)
+        bounds = _width_bounds(recipe, window, seen)
         if seen != nods and not named:
-            positions, width = place_sources(cut, positions[0], width, number, seen, bounds)
+            placed_on = place_sources(cut, positions[0], width, number, seen, bounds)
+            positions, width = placed_on.positions, placed_on.fwhm
         nods = seen
         warnings += told_of
     if not nods and recipe.nods.mode in ("mask", "model"):
@@ -207,16 +185,18 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
     if from_data and sources.number == "auto" and not detection.lines and path is None and not detection.curved:
         positions, width = _add_sources(cut, positions, width, nods, bounds)
-    if profile.fwhm.bounds is None and from_data:
-        # the slice knows the width to better than a factor of two; a fit that leaves it has found something else
-        bounds = (max(bounds[0], 0.5 * width), max(bounds[0] * 1.5, 2.0 * width))
+        positions = _planned_first(positions, named[0] if named else planned)
+    bounds, extremes = _width_limits(recipe, bounds, width, nods, from_data)
     placed = None
     if profile.kind == "template":
         placed = place_template(profile, frame, window, _row_of(window, detection, path))
         warnings += placed.warnings
         bounds, width = _template_width(placed, recipe, bounds, width, from_data)
+        extremes = bounds
         path = path if placed.centre is None else _image_trace(placed, window, recipe)
-    problem = _problem(recipe, window, nods, bounds, from_data, detection.found, width, planned, placed)
+    at = float(np.clip(round(cut.centre_column), 0, window.n_disp - 1))
+    problem = problem_for(recipe, window, nods, bounds, from_data, detection.found, width, planned, at, placed)
+    problem = replace(problem, fwhm_extremes=extremes)
     if bowl is not None:
         problem = replace(problem, background=cross_basis(window.n_cross, 2))
     if frame.meta.get("rectified") is True:
@@ -224,12 +204,58 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
             warnings += (detection.unlike_rectified,)
         else:
             problem = replace(problem, prior_bend=_BEND)
-    geometry = _start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
+    geometry = start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
     if placed is not None and placed.centre is not None:
-        geometry = replace(geometry, centre=np.zeros(1))
+        geometry = replace(geometry, centre=np.array([0.0, *geometry.centre[1:]]))
     if path is not None and given is None:
         problem = replace(problem, max_degree=1)
     return Start(detection, shown, geometry, problem, from_data, warnings)
+
+
+def _width_bounds(recipe: Recipe, window: Window, nods: tuple[float, ...]) -> tuple[float, float]:
+    """Limits of the FWHM before anything is fitted: what is wider than these is background, or a source and its twins.
+
+    Nodding by less than the FWHM would subtract the source from itself; and a source that wide, with twins of free
+    depth about it, has the shape of many things.
+    """
+    if recipe.profile.fwhm.bounds is not None:
+        return recipe.profile.fwhm.bounds
+    widest = _WIDEST * window.n_cross
+    if nods:
+        widest = min(widest, min(abs(offset) for offset in nods))
+    return 0.5, max(3.0, widest)
+
+
+def steadied(start: Start) -> Start:
+    """The same start for a first, rough fit: all columns within the bounds of the mean width.
+
+    A trace of too low a degree would use the freedom of the width to cover its misfit, and the refined fit, which may
+    not be far from the first one, would be refused.
+
+    Parameters
+    ----------
+    start : Start
+        Where the global fit starts.
+
+    Returns
+    -------
+    Start
+    """
+    return replace(start, problem=replace(start.problem, fwhm_extremes=None))
+
+
+def _width_limits(
+    recipe: Recipe, bounds: tuple[float, float], width: float, nods: tuple[float, ...], from_data: bool
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Limits of the mean FWHM and of that in any column: what leaves them is not the source of the slice."""
+    if recipe.profile.fwhm.bounds is not None or not from_data:
+        return bounds, bounds
+    narrowest, widest = bounds
+    low, high = max(narrowest, 0.5 * width), max(narrowest * 1.5, 2.0 * width)
+    if nods:
+        # twins of free depth make the slice's width less certain, and a changing width has the shape of much
+        return (narrowest, min(high, widest)), (low, min(high, widest))
+    return (low, high), (max(narrowest, 0.2 * width), max(high, min(5.0 * width, widest)))
 
 
 def _row_of(window: Window, detection: Detection, path: FloatArray | None) -> FloatArray:
@@ -256,8 +282,10 @@ def _template_width(
 
 def _image_trace(placed: Placed, window: Window, recipe: Recipe) -> FloatArray:
     """The trace of a profile image, one frame row per column."""
-    if _number(recipe) > 1:
-        raise bad_value("sources.number", "Recipe", "1 with a profile image as template", _number(recipe), RecipeError)
+    if number_of(recipe) > 1:
+        raise bad_value(
+            "sources.number", "Recipe", "1 with a profile image as template", number_of(recipe), RecipeError
+        )
     assert placed.centre is not None
     column = np.arange(window.shape[1]) - window.column
     return np.interp(column, np.arange(window.n_disp), placed.centre) + window.row
@@ -331,9 +359,9 @@ def _add_sources(
     """Further sources, as long as the evidence for them is strong."""
     while len(positions) < _MOST_SOURCES:
         seen = another_source(cut, positions, width, nods, bounds)
-        if seen is None or seen[2] < SECOND_EVIDENCE:
+        if seen is None or seen[1] < SECOND_EVIDENCE:
             break
-        positions, width = seen[:2]
+        positions, width = seen[0].positions, seen[0].fwhm
     return positions, width
 
 
@@ -353,19 +381,6 @@ def _planned(frame: Frame, window: Window, recipe: Recipe, path: FloatArray | No
         return None
     row = float(value) - window.row
     return row if -0.5 <= row <= window.n_cross - 0.5 else None
-
-
-def _number(recipe: Recipe) -> int:
-    number, items = recipe.sources.number, len(recipe.sources.items)
-    if number == "auto":
-        return max(1, items)
-    if items > number:
-        if number != 1:
-            raise bad_value(
-                "sources.number", "Recipe", f"at least the number of sources.items ({items})", number, RecipeError
-            )
-        return items
-    return number
 
 
 def _doubts(
@@ -399,90 +414,3 @@ def _doubts(
 def _line_columns(detection: Detection) -> tuple[int, int]:
     best = int(detection.bin_snr.argmax())
     return int(detection.edges[best]), int(detection.edges[best + 1] - 1)
-
-
-def _problem(
-    recipe: Recipe,
-    window: Window,
-    nods: tuple[float, ...],
-    bounds: tuple[float, float],
-    from_data: bool,
-    found: bool,
-    width: float,
-    planned: float | None,
-    placed: Placed | None = None,
-) -> Problem:
-    """Shape, bounds and freedom of the fit as the recipe and the S/N allow."""
-    sources, profile = recipe.sources, recipe.profile
-    shape: Shape = Gaussian()
-    index_shape = None
-    index_bounds = MOFFAT_INDICES
-    if profile.kind in ("moffat", "voigt", "model"):
-        shape = make_shape(profile.kind, profile.index.value, profile.model)
-        family = _index_family(profile.kind)
-        index = shape.index if profile.index.value is None else profile.index.value
-        if family is not None and index is not None:
-            shape = family[0](index)
-            if not profile.index.fixed and from_data:
-                index_shape = family[0]
-            index_bounds = family[1] if profile.index.bounds is None else profile.index.bounds
-    fits_centre, fits_width = True, True
-    if placed is not None:
-        # below the S/N that a shape needs, a template is the prior: only its place and the flux are fitted
-        shape, fits_centre, fits_width = placed.shape, placed.centre is None, placed.broaden and from_data
-    first = sources.items[0].centre if sources.items else None
-    centre_bounds = (-0.5, window.n_cross - 0.5)
-    prior_centre = None
-    if first is not None and first.value is not None and first.fixed:
-        prior_centre = (first.value - window.row, 1e-4)
-    elif planned is not None and not recipe.trace.given:
-        prior_centre = (planned, sources.planned_sigma) if not from_data else None
-    if first is not None and first.bounds is not None:
-        centre_bounds = (first.bounds[0] - window.row, first.bounds[1] - window.row)
-    prior_fwhm = None if from_data or profile.fwhm.value is not None else (np.log(_PRIOR_FWHM), _PRIOR_WIDTH)
-    if not from_data and profile.fwhm.value is not None:
-        prior_fwhm = (np.log(width), _PRIOR_WIDTH)
-    free_offsets = tuple(not item.centre.fixed for item in sources.items[1:])
-    missing = _number(recipe) - 1 - len(free_offsets)
-    return Problem(
-        shape=shape,
-        nods=nods,
-        prior_spacing=_SPACING if from_data and recipe.nods.offsets is None else None,
-        background=cross_basis(window.n_cross, 0 if recipe.background.degree == "none" else 1),
-        free_centre=fits_centre and found and (recipe.trace.given is None or recipe.trace.shift),
-        free_width=fits_width and not profile.fwhm.fixed and found,
-        free_offsets=free_offsets + (True,) * missing,
-        index_shape=index_shape,
-        centre_bounds=centre_bounds,
-        fwhm_bounds=bounds,
-        index_bounds=index_bounds,
-        prior_centre=prior_centre,
-        prior_fwhm=prior_fwhm,
-    )
-
-
-def _start_geometry(
-    window: Window,
-    detection: Detection,
-    positions: tuple[float, ...],
-    width: float,
-    path: FloatArray | None,
-    at: float,
-    recipe: Recipe,
-) -> Geometry:
-    domain = (0.0, float(max(window.n_disp - 1, 1)))
-    n_width = len(positions) if recipe.sources.shape == "separate" else 1
-    log_fwhm = np.full((n_width, 1), np.log(width))
-    offsets = np.array(positions[1:]) - positions[0]
-    if path is not None:
-        inside = path[window.column : window.column + window.n_disp] - window.row
-        moves = recipe.trace.given is None or recipe.trace.shift
-        shift = positions[0] - float(np.interp(at, np.arange(window.n_disp), inside)) if moves else 0.0
-        return Geometry(domain, np.array([shift]), offsets, log_fwhm, inside)
-    centre = np.array([positions[0]])
-    if detection.curved:
-        x = 2 * detection.column / domain[1] - 1
-        weight = np.clip(detection.bin_snr, 0.1, 10.0)
-        degree = 3 if recipe.trace.degree == "auto" else int(recipe.trace.degree)
-        centre = legfit(x, detection.row, min(degree, max(len(x) // 4, 0)), w=weight)
-    return Geometry(domain, centre, offsets, log_fwhm)

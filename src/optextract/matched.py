@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from .aperture import coverage, sum_aperture
+from .aperture import sum_aperture
+from .compiled import contiguous
+from .compiled.sums import aperture_terms
 from .frame import Frame
 from .layers import Layers
-from .noise import Variance
 from .recipe import Recipe
 from .results import Boxcar, Flag, freeze
 from .window import Window
@@ -31,8 +33,7 @@ def matched_boxcar(
     nods: tuple[float, ...],
     scale: float,
     wavelength: u.Quantity,
-    variance: Variance,
-    factor: float,
+    components: Mapping[str, FloatArray],
 ) -> Boxcar:
     """Sum the pixels, after the background, in an aperture that follows each source.
 
@@ -52,10 +53,8 @@ def matched_boxcar(
         Factor from pixel values to the spectrum's unit.
     wavelength : Quantity, shape (n_source, n_disp)
         Along the traces.
-    variance : Variance
-        The chosen variance, for its parts.
-    factor : float
-        Factor on the variance.
+    components : mapping of str to ndarray, shape (n_disp, n_cross)
+        Components of the pixels' variance, where they are known.
 
     Returns
     -------
@@ -69,15 +68,13 @@ def matched_boxcar(
     upper = np.minimum(layers.centre + 0.5 * width, window.n_cross - 0.5)
     upper = np.maximum(upper, lower + 1e-6)
     good = layers.kept > 0
-    images = {"total": np.divide(1.0, layers.kept, out=np.zeros_like(layers.kept), where=good)}
-    for name, image in variance.parts.items():
-        images[name] = np.nan_to_num(window.part(image)) * factor
+    images = {"total": np.divide(1.0, layers.kept, out=np.zeros_like(layers.kept), where=good), **components}
     data = window.data - layers.background.image
     flux, error, flags, count = [], [], [], []
-    spread: dict[str, list[FloatArray]] = {name: [] for name in variance.parts}
+    spread: dict[str, list[FloatArray]] = {name: [] for name in components}
     for k in range(n_source):
         f, parts, flag, n = sum_aperture(data, good, images, lower[k], upper[k], scale)
-        extra = _boxcar_background(layers, coverage(window.n_cross, lower[k], upper[k]).T * good) * scale**2
+        extra = _boxcar_background(layers, good, lower[k], upper[k]) * scale**2
         flux.append(f)
         error.append(np.sqrt(parts.pop("total") + extra))
         flags.append(flag)
@@ -99,11 +96,18 @@ def matched_boxcar(
     )
 
 
-def _boxcar_background(layers: Layers, taken: FloatArray) -> FloatArray:
+def _inside(terms: FloatArray, good: NDArray[np.bool_], lower: FloatArray, upper: FloatArray) -> FloatArray:
+    """Sum of each term over the good pixels between two edges, shape (n_disp, n_term)."""
+    out = np.empty((len(good), terms.shape[1]))
+    aperture_terms(contiguous(terms), np.ascontiguousarray(good), contiguous(lower), contiguous(upper), out)
+    return out
+
+
+def _boxcar_background(layers: Layers, good: NDArray[np.bool_], lower: FloatArray, upper: FloatArray) -> FloatArray:
     """Variance that the background adds to a plain sum, shape (n_disp,)."""
     if layers.background.degree < 0:
-        return np.zeros(len(taken))
-    sensitivity = (taken @ layers.background.basis.T)[:, None, :]
+        return np.zeros(len(good))
+    sensitivity = _inside(layers.background.basis[None], good, lower, upper)[:, None, :]
     return layers.background.flux_covariance(sensitivity)[:, 0, 0]
 
 
@@ -135,5 +139,7 @@ def inside_boxcar(layers: Layers, box: Boxcar, window: Window) -> FloatArray:
         Fraction of unit area.
     """
     columns = slice(window.column, window.column + window.n_disp)
-    taken = coverage(window.n_cross, box.lower[:, columns] - window.row, box.upper[:, columns] - window.row)
-    return np.einsum("ykx,xky->xk", taken, layers.sources)
+    lower, upper = box.lower[:, columns] - window.row, box.upper[:, columns] - window.row
+    everywhere = np.ones((window.n_disp, window.n_cross), dtype=bool)
+    parts = [_inside(layers.sources[:, k : k + 1], everywhere, lower[k], upper[k]) for k in range(len(lower))]
+    return np.concatenate(parts, axis=1)

@@ -15,15 +15,19 @@ __all__ = ["find_negatives"]
 FloatArray = NDArray[np.float64]
 
 _PATTERN_GAIN = 64.0  # drop of chi2 by which a pattern of negative traces is believed
+_PLACES = (-2, -1, 1, 2)  # nods from the source at which its negatives may lie
+_DEPTH_COST = 10.0  # chi2 that every trace of a pattern must pay for its free depth
+_FAR_AWAY = 1e6
 
 
 def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tuple[float, ...]:
     """Offsets of negative traces beside the first source that the file does not tell of.
 
-    Nod subtraction leaves them at once and twice the nod, on either side: all of a pattern are fitted together, and a
-    single trace if no pattern fits. A trace counts if it lies three pixels and two FWHM or more from the source (as
-    narrow as 0.65 of the given one, which holes may have widened) and holds a twentieth of its flux or more; the
-    pattern counts if it is significant at 8 sigma and removes 40 % of the misfit.
+    Nod subtraction leaves them at once and twice the nod, on either side or, beside a source on the first or last nod,
+    on one: all four are fitted together, and those that are not there are given up one after the other. None is at
+    twice the nod without one between it and the source. A trace counts if it lies three pixels and two FWHM or more
+    from the source (as narrow as 0.65 of the given one, which holes may have widened), stands out at 3 sigma and holds
+    a twentieth of its flux or more; the pattern counts if it is significant at 8 sigma and removes 40 % of the misfit.
 
     Parameters
     ----------
@@ -50,18 +54,38 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
         steps = np.arange(max(2.0 * width, 3.0), reach + 0.5, 0.1)
         if not len(steps):
             continue
-        for pattern in ((-2, -1, 1, 2), (-1, 1), (-1,), (1,)):
-            offsets = steps[:, None] * np.array(pattern)
-            inside = (first + offsets >= good[0] - 0.5) & (first + offsets <= good[-1] + 0.5)
-            chi2, depth = _negative_fits(cut, positions, width, offsets)
-            right = ((depth > -1.5) & (depth < -0.05)) | ~inside
-            # every trace of a pattern costs a free depth
-            cost = np.where(right.all(axis=1) & inside.any(axis=1), chi2 + 10.0 * inside.sum(axis=1), np.inf)
-            pick = int(cost.argmin()) if len(cost) else -1
-            if pick >= 0 and cost[pick] < best[0]:
-                best = (float(cost[pick]), tuple(float(o) for o in offsets[pick][inside[pick]]))
+        offsets = steps[:, None] * np.array(_PLACES)
+        inside = (first + offsets >= good[0] - 0.5) & (first + offsets <= good[-1] + 0.5)
+        chi2, kept = _without_empty_places(cut, positions, width, offsets, inside)
+        cost = np.where(kept.any(axis=1), chi2 + _DEPTH_COST * kept.sum(axis=1), np.inf)
+        pick = int(cost.argmin())
+        if cost[pick] < best[0]:
+            best = (float(cost[pick]), tuple(float(o) for o in offsets[pick][kept[pick]]))
     gain = alone - best[0]
     return best[1] if gain > _PATTERN_GAIN and gain > 0.4 * alone else ()
+
+
+def _without_empty_places(
+    cut: Slice, positions: tuple[float, ...], width: float, offsets: FloatArray, inside: NDArray[np.bool_]
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Chi2 of each try when places that hold no negative trace are given up, emptiest first; and which are left."""
+    kept, chi2 = inside.copy(), np.full(len(offsets), np.inf)
+    tries = np.flatnonzero(kept.any(axis=1))
+    for _ in range(offsets.shape[1] + 1):
+        # a place far away has no light in the slice, and no say
+        tried = np.where(kept[tries], offsets[tries], _FAR_AWAY)
+        chi2[tries], depth, pull = _negative_fits(cut, positions, width, tried)
+        empty = kept[tries] & ~((depth > -1.5) & (depth < -0.05) & (pull**2 > _DEPTH_COST))
+        emptiest = np.where(empty, pull, -np.inf).argmax(axis=1)
+        more = empty.any(axis=1)
+        tries, emptiest = tries[more], emptiest[more]
+        if not len(tries):
+            break
+        kept[tries, emptiest] = False
+        # exposures were taken at every nod between two: without a trace at the first one there is none at the second
+        kept[:, 0] &= kept[:, 1]
+        kept[:, 3] &= kept[:, 2]
+    return chi2, kept
 
 
 def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:
@@ -80,8 +104,8 @@ def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:
 
 def _negative_fits(
     cut: Slice, positions: tuple[float, ...], fwhm: float, offsets: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Chi2 of the sources with traces at each set of offsets (n_try, n_offset) from the first, and their depths."""
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Chi2 of the sources with traces at each set of offsets (n_try, n_offset), their depths, and those over errors."""
     n_try, n_cross = len(offsets), cut.binned.data.shape[1]
     centre = np.concatenate([np.repeat(np.array(positions)[:, None], n_try, axis=1), positions[0] + offsets.T])
     terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 2), n_cross)
@@ -89,5 +113,7 @@ def _negative_fits(
     weight = np.broadcast_to(cut.binned.weight, (n_try, n_cross))
     solution = solve_columns(data, weight, terms)
     flux = solution.coefficients
+    twins = slice(len(positions), len(positions) + offsets.shape[1])
     scale = np.where(flux[:, 0] > 0, flux[:, 0], np.inf)
-    return solution.chi2, flux[:, len(positions) : len(positions) + offsets.shape[1]] / scale[:, None]
+    error = np.sqrt(np.einsum("xtt->xt", solution.covariance)[:, twins])
+    return solution.chi2, flux[:, twins] / scale[:, None], flux[:, twins] / error

@@ -14,7 +14,6 @@ from .errors import FrameError, RecipeError, bad_value
 from .frame import Frame
 from .recipe import Noise
 from .robust import median, robust_rms
-from .solve import solve_columns
 
 __all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls"]
 
@@ -188,10 +187,10 @@ def data_derived_slope(
     """
     # below zero a Poisson variance is often cut off; as far above the model as below it, because noisy pixels, whose
     # variance is large for other reasons, would otherwise be those of positive residuals
-    picked = np.empty((3, flux.size))
+    picked = np.empty((3, flux.size + 1))
     shape = (-1, flux.shape[-1])
-    images = (contiguous(image).reshape(shape) for image in (variance, flux, model))
-    n = sums.pick_levels(*images, np.ascontiguousarray(good).reshape(shape), picked)
+    followed, values, meant = (contiguous(image).reshape(shape) for image in (variance, flux, model))
+    n = sums.pick_levels(followed, values, meant, np.ascontiguousarray(good).reshape(shape), picked)
     residual, level, values = (np.ascontiguousarray(line[:n]) for line in picked)
     if n < 30:
         return 0.0, 0.0
@@ -244,7 +243,7 @@ def pulls(
         "profile": float("nan"),
         **{f"bin{n}": float("nan") for n in n_bins},
     }
-    picked = np.empty(residual.size)
+    picked = np.empty(residual.size + 1)
     nothing = np.zeros_like(residual)
     pull = picked[: sums.pick_pulls(contiguous(residual), nothing, contiguous(weight), clear, picked)]
     result["n"] = int(pull.size)
@@ -273,21 +272,20 @@ def _blank_spectra(
     residual: FloatArray, weight: FloatArray, profile: FloatArray, clear: NDArray[np.bool_]
 ) -> tuple[list[FloatArray], list[FloatArray]]:
     """Spectra extracted with the profile moved, by whole rows, to places that are clear of sources, side by side."""
+    residual, weight, profile = contiguous(residual), contiguous(weight), contiguous(profile)
     mean = profile.mean(axis=0)
     core = np.flatnonzero(mean > 0.05 * mean.max())
-    size, start = len(core), core[0]
+    size, start = len(core), int(core[0])
     flux: list[FloatArray] = []
     inverse: list[FloatArray] = []
     position = 0
     while position + size <= len(clear):
         if clear[position : position + size].all():
-            moved = profile[:, start : start + size]
-            window = slice(position, position + size)
-            solution = solve_columns(residual[:, window], weight[:, window], moved[:, None])
-            norm = 1.0 / solution.covariance[:, 0, 0]
+            top, norm = np.empty((2, len(residual)))
+            sums.moved_profile(residual, weight, profile, start, position, size, top, norm)
             full = norm > 0.3 * median(norm[norm > 0]) if (norm > 0).any() else norm > 0
             if full.sum() >= 20:
-                flux.append(solution.coefficients[full, 0])
+                flux.append(top[full] / norm[full])
                 inverse.append(norm[full])
             position += size
         else:

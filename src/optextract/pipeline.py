@@ -9,7 +9,7 @@ from .assemble import assemble
 from .cleaning import clean, polish, sweep
 from .errors import RecipeError, bad_value
 from .frame import Frame
-from .locate import locate
+from .locate import locate, steadied
 from .noise import choose_variance, nod_factor
 from .recipe import Input, Recipe, Region
 from .region import select
@@ -60,11 +60,11 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
     inside = select(frame, recipe.region)
     window = cut(frame, inside, variance, factor)
     start = locate(frame, window, recipe)
-    choice, stripes = first_choice(frame, window, start, recipe)
+    choice, stripes = first_choice(frame, window, steadied(start), recipe)
     if len(stripes):
         window = window.without_rows(stripes)
         start = locate(frame, window, recipe)
-        choice, _ = first_choice(frame, window, start, recipe)
+        choice, _ = first_choice(frame, window, steadied(start), recipe)
     swept = sweep(frame, window, start, choice, recipe)
     choice = refine(frame, window, start, choice, swept, recipe)
     layers = clean(frame, window, variance, start, choice, recipe, swept)

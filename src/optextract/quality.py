@@ -221,13 +221,8 @@ def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
 def _second_look(window: Window, start: Start, choice: Choice, layers: Layers, trace: TraceFit) -> list[str]:
     """What the fit itself has to say."""
     words = [] if choice.fit.converged else ["The fit of trace and width did not converge."]
-    high = start.problem.fwhm_bounds[1]
-    width = float(np.median(layers.fwhm))
-    if start.problem.free_width and start.from_data and width > high / _CLOSE:
-        words.append(
-            f"The FWHM, {width:.1f} pixels, ends at the upper limit of its range: what was fitted may be background; "
-            "profile.fwhm.bounds sets the range."
-        )
+    if start.problem.free_width and start.from_data:
+        words += _width_at_its_limit(np.exp(choice.fit.geometry.log_fwhm[:, 0]), start.problem.fwhm_bounds, choice.kind)
     geometry = choice.fit.geometry
     if start.problem.free_centre and start.from_data and geometry.given is None and waves(choice.fit) > _WAVY:
         words.append(
@@ -238,4 +233,21 @@ def _second_look(window: Window, start: Start, choice: Choice, layers: Layers, t
         at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
         positions = tuple(float(c) for c in layers.centre[:, at])
         words += second_source(start, positions, float(layers.fwhm[0, at]), choice.fit.shape, window.row)
+    return words
+
+
+def _width_at_its_limit(widths: FloatArray, bounds: tuple[float, float], kind: str) -> list[str]:
+    """Say so where a mean FWHM ends at a limit; the lower one of a template is its own width, and an answer."""
+    low, high = bounds
+    words = []
+    if widths.max() > high / _CLOSE:
+        words.append(
+            f"The FWHM, {widths.max():.1f} pixels, ends at the upper limit of its range: what was fitted may be "
+            "background; profile.fwhm.bounds sets the range."
+        )
+    if widths.min() < low * _CLOSE and kind != "template":
+        words.append(
+            f"The FWHM, {widths.min():.1f} pixels, ends at the lower limit of its range: the source is narrower than "
+            "the kernel slice, or what was fitted is none; profile.fwhm.bounds sets the range."
+        )
     return words

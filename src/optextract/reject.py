@@ -176,11 +176,12 @@ def _stands_alone(flux: FloatArray, error: FloatArray) -> NDArray[np.bool_]:
     if len(flux) < 3:
         return np.zeros(len(flux), dtype=bool)
     # a neighbour without data does not say that there is no light
-    beside = np.pad(np.where(np.isfinite(error), flux, np.inf), 1, constant_values=-np.inf)
+    seen = np.isfinite(error)
+    beside, spread = np.full(len(flux) + 2, -np.inf), np.zeros(len(flux) + 2)
+    beside[1:-1], spread[1:-1] = np.where(seen, flux, np.inf), np.where(seen, error, 0.0)
     higher = np.maximum(beside[2:], beside[:-2])
-    spread = np.pad(np.where(np.isfinite(error), error, 0.0), 1)
     known = np.sqrt(spread[1:-1] ** 2 + np.maximum(spread[2:], spread[:-2]) ** 2)
-    return np.isfinite(error) & (flux > higher + _ALONE * known)
+    return seen & (flux > higher + _ALONE * known)
 
 
 def _brightest(flux: FloatArray, error: FloatArray, column: int, level: float) -> float:

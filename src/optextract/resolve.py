@@ -10,6 +10,7 @@ import numpy as np
 from .choose import Choice
 from .cleaning import rejection_mode
 from .frame import Frame
+from .geometry import asked_of
 from .layers import Layers
 from .locate import Start
 from .noise import Variance
@@ -71,7 +72,6 @@ def resolved(
         items.append({"name": name, "centre": centre_field})
     fwhm = float(layers.fwhm[0, at])
     geometry = choice.fit.geometry
-    nods = geometry.moved(start.problem.nods)
     index = choice.fit.shape.index
     profile: dict[str, Any] = {
         "kind": recipe.profile.kind if recipe.profile.kind in ("spline", "template") else choice.kind,
@@ -85,6 +85,17 @@ def resolved(
         "degree": len(geometry.centre) - 1,
         "fwhm_degree": geometry.log_fwhm.shape[1] - 1,
     }
+    for name, found in (("coefficients", geometry.centre), ("fwhm_coefficients", geometry.log_fwhm[0])):
+        trace[name] = tuple(
+            {**asked.model_dump(), "value": _within(value, asked.bounds)}
+            for asked, value in zip(asked_of(getattr(recipe.trace, name), len(found))[1:], found[1:], strict=True)
+        )
+    nods: dict[str, Any] = {"mode": layers.nod_mode}
+    if start.problem.nods:
+        # one that was not fitted is not to be fitted by whoever uses this recipe either
+        fixed = start.problem.prior_spacing is None
+        spacing = {**recipe.nods.spacing.model_dump(), "value": geometry.spacing, "fixed": fixed}
+        nods |= {"offsets": start.problem.nods, "spacing": spacing}
     if recipe.trace.bins == "auto":
         trace["bins"] = len(choice.columns)
     width = (
@@ -105,7 +116,7 @@ def resolved(
             "revise": layers.slope > 0,
             "scale": float(quality["noise_scale"]) if recipe.noise.scale == "auto" else recipe.noise.scale,
         },
-        nods={"mode": layers.nod_mode, **({"offsets": nods} if nods else {})},
+        nods=nods,
         rejection={"mode": rejection_mode(frame, recipe.rejection)},
         flux={"window": flux_window, "boxcar_width": width},
     )

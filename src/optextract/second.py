@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .kernel import another_source, fit_slice, is_explained
+from .kernel import fit_slice
 from .locate import SECOND_EVIDENCE, Start
+from .placing import another_source, is_explained
 from .profiles import Shape
 
 __all__ = ["second_source"]
@@ -36,14 +37,14 @@ def second_source(start: Start, positions: tuple[float, ...], width: float, shap
     if start.detection.curved or start.problem.nods or len(positions) > 1 or not start.from_data:
         return ()  # a slice of a trace that moves is broader than its profile; twins a little off look like sources
     bounds = start.problem.fwhm_bounds
-    own = replace(start.problem, shape=shape.at(start.cut.binned.column), index_shape=None, prior_centre=None)
+    own = replace(start.problem, shape=shape.at(start.cut.binned.column), index_shape=None, prior_centre=None, rows=())
     if is_explained(start.cut, fit_slice(start.cut, positions, width, own).chi2):
         return ()  # wings that the profile has are no source
     seen = another_source(start.cut, positions, width, (), bounds)
-    if seen is None or seen[2] < SECOND_EVIDENCE:
+    if seen is None or seen[1] < SECOND_EVIDENCE:
         return ()
-    rows = " and ".join(f"{place + row:.1f}" for place in sorted(seen[0]))
+    rows = " and ".join(f"{place + row:.1f}" for place in sorted(seen[0].positions))
     return (
-        f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[2]:.0f}): set "
+        f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[1]:.0f}): set "
         "sources.number to 2 or auto.",
     )

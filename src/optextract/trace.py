@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from .bins import Binned
 from .compiled import contiguous
 from .compiled.fit import damped_step, project
-from .geometry import Fit, Geometry, Problem, legendre_basis
+from .geometry import Fit, Geometry, Problem, asked_of, legendre_basis
 from .profiles import Shape
+from .recipe import Parameter
 
 __all__ = ["fit_geometry", "information_criterion"]
 
 FloatArray = NDArray[np.float64]
 
-_MOST_SPACING = 0.15  # change of the nods' offsets
+_HELD = 1e-4  # pixel: 1 sigma of the row of a source that is fixed
 _NEGLIGIBLE = 0.3  # of the tolerance: a gain that ends the fit without being taken
 
 
@@ -56,12 +57,23 @@ class _Fitter:
         spaced = bool(problem.nods) and problem.prior_spacing is not None
         indexed = problem.index_shape is not None
         self.sizes = (len(start.centre), start.log_fwhm.size, len(start.offsets), int(spaced), int(indexed))
+        extremes = problem.fwhm_bounds if problem.fwhm_extremes is None else problem.fwhm_extremes
         self.log_bounds = float(np.log(problem.fwhm_bounds[0])), float(np.log(problem.fwhm_bounds[1]))
+        self.log_extremes = float(np.log(extremes[0])), float(np.log(extremes[1]))
         self.places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(self.n_source)]
         self.positive = np.zeros((len(self.data), len(self.places) - self.n_source), dtype=bool)
         self.decided = False
         self.source_of = np.array([source for source, _ in self.places], dtype=np.intp)
         self.told = np.array([offset for _, offset in self.places])
+        self.bends = asked_of(problem.bends, self.sizes[0])
+        self.tapers = asked_of(problem.tapers, start.log_fwhm.shape[1])
+        # whether anything but the usual limits is asked for: this is looked at in every step
+        self.asked = any(each.bounds is not None for each in (*self.bends, *self.tapers, *problem.rows))
+        at = np.array([problem.at])
+        self.basis_at = legendre_basis(start.mapped(at), len(start.centre) - 1)[0]
+        self.given_at = (
+            0.0 if start.given is None else float(np.interp(at, np.arange(len(start.given)), start.given)[0])
+        )
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -96,37 +108,64 @@ class _Fitter:
 
     def free(self) -> NDArray[np.bool_]:
         problem = self.problem
-        n_centre, n_width, n_offset, n_spacing, n_index = self.sizes
+        _, _, n_offset, n_spacing, n_index = self.sizes
         offsets = problem.free_offsets if problem.free_offsets else (True,) * n_offset
         return np.array(
-            [problem.free_centre] * n_centre
-            + [problem.free_width] * n_width
+            [problem.free_centre and not asked.fixed for asked in self.bends]
+            + [problem.free_width and not asked.fixed for asked in self.tapers] * self.n_width
             + list(offsets)
             + [True] * (n_spacing + n_index),
             dtype=bool,
         )
 
     def bounded(self, vector: FloatArray) -> FloatArray:
-        """Clip the means (zeroth coefficients) to their bounds and the variations to what keeps the width sane."""
+        """Clip the means (zeroth coefficients) to their bounds and the variations to what keeps the width sane.
+
+        What is asked of a coefficient itself comes last: it is kept whatever the width becomes.
+        """
         out = vector.copy()
         n_centre, n_width, _, n_spacing, n_index = self.sizes
         if self.start.given is None:
             out[0] = _clip(out[0], *self.problem.centre_bounds)
         low, high = self.log_bounds
+        least, most = self.log_extremes
         n_each = self.start.log_fwhm.shape[1]
         for slot in range(n_centre, n_centre + n_width, n_each):
             mean = out[slot] = _clip(out[slot], low, high)
             # the extremes over the frame must stay within bounds too: shrink the variation where they do not
-            room = max(min(mean - low, high - mean), 0.0)
-            swing = sum(abs(value) for value in out[slot + 1 : slot + n_each].tolist())
-            if swing > room:
-                out[slot + 1 : slot + n_each] *= room / swing
+            swing = [abs(value) for value in out[slot + 1 : slot + n_each].tolist()]
+            held = sum(value for value, asked in zip(swing, self.tapers[1:], strict=True) if asked.fixed)
+            room = max(min(mean - least, most - mean) - held, 0.0)
+            if sum(swing) - held > room:
+                varies = [slot + k for k in range(1, n_each) if not self.tapers[k].fixed]
+                out[varies] *= room / (sum(swing) - held)
+        if self.asked:
+            for slot in range(n_centre, n_centre + n_width, n_each):
+                _within(out[slot : slot + n_each], self.tapers)
+            _within(out[:n_centre], self.bends)
+            self._keep_rows(out)
         if n_spacing:
             slot = sum(self.sizes[:3])
-            out[slot] = _clip(out[slot], 1.0 - _MOST_SPACING, 1.0 + _MOST_SPACING)
+            out[slot] = _clip(out[slot], *self.problem.spacing_bounds)
         if n_index:
             out[-1] = _clip(out[-1], *self.problem.index_bounds)
         return out
+
+    def _row_of(self, source: int) -> FloatArray:
+        """Row of a source at the column for which it is asked, less the given trace, as weights of the parameters."""
+        weights = np.zeros(sum(self.sizes))
+        weights[: self.sizes[0]] = self.basis_at
+        if source:
+            weights[sum(self.sizes[:2]) + source - 1] = 1.0
+        return weights
+
+    def _keep_rows(self, vector: FloatArray) -> None:
+        """Move sources whose row leaves its bounds back to them, in place: the first with its trace, others alone."""
+        for source, asked in enumerate(self.problem.rows[: self.n_source]):
+            slot = sum(self.sizes[:2]) + source - 1 if source else 0
+            if asked.bounds is not None and (source or self.problem.free_centre):
+                row = float(self._row_of(source) @ vector) + self.given_at
+                vector[slot] += min(max(row, asked.bounds[0]), asked.bounds[1]) - row
 
     def positions(self, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Centre and FWHM of each source in each bin, shapes (n_source, n_bin)."""
@@ -213,6 +252,14 @@ class _Fitter:
             priors += [(n_centre + k, taper) for k in range(self.n_width * n_each) if k % n_each]
         if self.sizes[3] and self.problem.prior_spacing is not None:
             priors.append((sum(self.sizes[:3]), (1.0, self.problem.prior_spacing)))
+        for source, asked in enumerate(self.problem.rows[: self.n_source]):
+            if asked.fixed and asked.value is not None and (source or self.problem.free_centre):
+                # as a narrow prior: the row is a sum of parameters, none of which is fixed by itself
+                weights = self._row_of(source)
+                off = float(weights @ vector) + self.given_at - asked.value
+                chi2 += (off / _HELD) ** 2
+                gradient -= weights * off / _HELD**2
+                hessian += np.outer(weights, weights) / _HELD**2
         for slot, prior in priors:
             if prior is not None:
                 mean, sigma = prior
@@ -224,6 +271,13 @@ class _Fitter:
 
 def _clip(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
+
+
+def _within(coefficients: FloatArray, asked: tuple[Parameter, ...]) -> None:
+    """Bring coefficients within the bounds that are asked for, in place."""
+    for slot, each in enumerate(asked):
+        if each.bounds is not None:
+            coefficients[slot] = _clip(coefficients[slot], *each.bounds)
 
 
 def _local(gradient: FloatArray, curvature: FloatArray) -> FloatArray:

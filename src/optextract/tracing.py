@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from .geometry import evaluate
 from .layers import Swept
 from .locate import Start
 from .recipe import Recipe
-from .robust import median
 from .solve import model_of, solve_columns
 from .stripes import find_stripes
 from .window import Window
@@ -113,7 +111,7 @@ def _bright_columns(window: Window, start: Start, edges: NDArray[np.intp]) -> ND
     if not (snr > _BRIGHT_SNR).any():
         return np.zeros(0, dtype=np.intp)
     around, per_bin = np.empty(window.n_disp), np.diff(edges)
-    middle = np.array([median(snr[a:b]) for a, b in pairwise(edges.tolist())])
+    middle = median_bins(snr[:, None], np.ones((window.n_disp, 1)), edges).data[:, 0]
     around = np.repeat(np.maximum(middle, 0.0), per_bin)
     stands = snr > np.maximum(_BRIGHT_SNR, _ABOVE * around)
     together = binary_opening(stands, np.ones(_RUN))

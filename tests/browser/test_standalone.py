@@ -199,6 +199,31 @@ def test_errors_are_shown_where_they_belong(serve: Callable[..., Any], open_page
     page.wait_for_selector(".oe-error", state="detached")
 
 
+def test_a_coefficient_is_bounded_and_held_in_the_table(
+    serve: Callable[..., Any], open_page: Any, layout: str, sample: Path
+) -> None:
+    """Limits come one after the other; what is ticked without a value is held where it was fitted."""
+    page = open_page(serve(str(sample), "--layout", layout))
+    page.wait_for_function("() => document.querySelector('.oe-trace .oe-summary')?.innerText.includes('rms')")
+    trace = open_step(page, "trace")
+    degree = trace.locator(".oe-trace-degree input")
+    degree.fill("1")
+    degree.press("Enter")
+    wait_summary(page, "trace", "degree 1, rms")
+    trace.locator("button", has_text="More settings").click()
+    line = trace.locator(".oe-trace-coefficients tbody tr")
+    line.wait_for()
+    for place, value in ((1, "-0.3"), (2, "-0.2")):
+        line.locator("input[type=text]").nth(place).fill(value)
+        line.locator("input[type=text]").nth(place).press("Tab")
+        page.wait_for_selector(".oe-error", state="attached" if place == 1 else "detached")
+    page.wait_for_function(
+        "() => document.querySelector('.oe-trace-coefficients tbody td:nth-child(2)').innerText === '-0.2'"
+    )
+    line.locator(".v-simple-checkbox").click()
+    page.wait_for_function("() => document.querySelector('.oe-trace-coefficients tbody input').value === '-0.2'")
+
+
 def test_the_server_ends_with_its_last_page(browser: Any, sample: Path) -> None:
     from .conftest import Server
 

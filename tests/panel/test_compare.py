@@ -34,6 +34,10 @@ def test_a_spectrum_from_a_file(plg: Any, x1d: Path, viewer1d: Any, marks: Any) 
     ratio = panel._gallery.charts["ratio"]
     assert {"matched boxcar", "other_x1d.fits"} <= ratio.marks.keys()
     assert np.nanmedian(ratio.marks["other_x1d.fits"].y) == pytest.approx(1, abs=0.05)
+    # one colour for one spectrum, in the panel and in the viewer
+    for name, mark in (("matched boxcar", "boxcar"), ("other_x1d.fits", "compare")):
+        assert ratio.legend[name] == ratio.marks[name].colors[0] == drawn[mark].colors[0]
+    assert "+-" not in "".join(panel.comparison)
     plg.compare_with(None)
     assert "compare" not in marks(panel, viewer1d)
 
@@ -92,7 +96,7 @@ def test_a_pull_that_is_off_is_orange_and_said_in_words(fresh: Any, data_dir: Pa
     with panel.as_active():
         badge = next(badge for badge in panel.badges if badge["text"].startswith("pull"))
         assert badge["colour"] == "orange"
-        assert any("times too small" in note for note in panel.notes)
+        assert any("times too small" in note for note in panel.warnings)
 
 
 def test_flags_are_badges_in_words(plg: Any) -> None:
@@ -111,7 +115,7 @@ def test_injection_and_recovery_in_the_user_s_own_frame(plg: Any, monkeypatch: p
     assert certificate.honest
     assert seen == [1.0, 50.0, 100.0, 0.0]
     shown = plg._obj.certificate
-    assert shown["words"] == list(certificate.words())
+    assert shown["words"] == [line.replace("+-", "\u00b1") for line in certificate.words()]
     assert [row["snr"] for row in shown["rows"]] == ["10", "30"]
     # it is the certificate of these settings only
     plg.set("profile.kind", "moffat")

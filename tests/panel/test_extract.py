@@ -12,6 +12,7 @@ from astropy import units as u
 import optextract as ox
 from optextract import io
 from optextract.recipe import Recipe
+from optextract.simulate import make_scene, write_s2d
 
 from .conftest import LABEL, new_app, viewers
 
@@ -99,6 +100,17 @@ def test_one_spectrum_for_each_source_of_a_blend(app: Any, plg: Any) -> None:
         f"{plg.add_results.label} source 2",
     ]
     assert list(plg.results["label"]) == labels[-2:]
+
+
+def test_what_is_wrong_with_the_fit_is_said_above_the_steps(style: str, tmp_path: Path) -> None:
+    """A blend that is taken for one source: nobody would look for that in a closed step."""
+    app = new_app(style)
+    app.load(str(write_s2d(make_scene("blend"), tmp_path / "b_s2d.fits")), format="2D Spectrum")
+    plg = app.plugins[LABEL]
+    with plg.as_active():
+        assert any("set sources.number to 2 or auto" in line for line in plg._obj.warnings)
+        plg.sources = 2
+        assert plg._obj.warnings == []
 
 
 def test_images_can_be_added(app: Any, plg: Any, same: Any) -> None:

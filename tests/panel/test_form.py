@@ -55,6 +55,8 @@ def test_what_is_shown_goes_back_in_unchanged(name: str) -> None:
         "background.degree": "none", "background.along": "column", "background.along_degree": 7,
         "background.rows": ((1.5, 5.0), (20.0, 24.0)), "nods.mode": "model", "nods.offsets": (-5.12, 5.12),
         "nods.depths": (-0.33, -0.5), "trace.degree": 2, "trace.fwhm_degree": 1, "trace.bins": (0.0, 10.0, 30.5),
+        "trace.coefficients": (Parameter(value=0.1, bounds=(0, 1)), Parameter(), Parameter(value=-0.2, fixed=True)),
+        "trace.fwhm_coefficients": (0.1, {"bounds": (-1, 1)}), "nods.spacing": Parameter(value=1.03, bounds=(1, 1.1)),
         "trace.shift": True, "noise.variance": "weight", "noise.weight_scale": 0.1 + 0.2, "noise.gain": 1e-13,
         "noise.read_noise": 0.0, "noise.revise": True, "noise.nod_term": True, "noise.scale": "auto",
         "rejection.mode": False, "rejection.threshold": 4.0, "rejection.floor": 0.0, "rejection.grow": 1,

@@ -36,12 +36,17 @@ def pixels(plg: Any) -> Any:
     return select(plg._obj._read(), plg.recipe.region)
 
 
-def test_a_rectangle_keeps_its_exact_bounds(app: Any, plg: Any, viewer2d: Any) -> None:
+def test_a_rectangle_keeps_its_bounds(app: Any, plg: Any, viewer2d: Any) -> None:
     plg.region = draw(app, viewer2d, RectangularROI(100.25, 900.75, 6.5, 18.25))
     assert plg.recipe.region == Region(cross=(6.5, 18.25), disp=(100.25, 900.75))
     rows, columns = np.nonzero(pixels(plg))
     # a pixel takes part if its centre lies inside
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 18, 101, 900)
+
+
+def test_what_a_mouse_draws_has_no_more_digits_than_it_can_tell(app: Any, plg: Any, viewer2d: Any) -> None:
+    plg.region = draw(app, viewer2d, RectangularROI(100.2531234, 900.7512345, 6.5123456, 18.25))
+    assert plg.recipe.region == Region(cross=(6.512, 18.25), disp=(100.253, 900.751))
 
 
 def test_dragging_the_rectangle_moves_the_region(app: Any, plg: Any, viewer2d: Any) -> None:

@@ -11,7 +11,7 @@ from astropy import units as u
 
 import optextract as ox
 from optextract import io
-from optextract.panel.charts import round_ticks
+from optextract.panel.charts import Chart, round_ticks
 from optextract.panel.plots import Gallery
 from optextract.simulate import make_scene, write_s2d
 
@@ -105,6 +105,31 @@ def test_each_source_of_a_blend_has_its_colour(plg: Any, viewer1d: Any, marks: A
     plg.sources = 1
     assert marks(plg._obj, viewer1d)["preview"].y.ndim == 1
     assert plg._obj.figures[0]["legend"] == []
+
+
+def test_a_change_does_not_take_the_preview_out_of_sight(style: str, tmp_path: Path, marks: Any) -> None:
+    """Two sources are each half as bright as one: below the limits that the host has set for their sum."""
+    app = new_app(style)
+    app.load(str(write_s2d(make_scene("blend"), tmp_path / "b_s2d.fits")), format="2D Spectrum")
+    plg, viewer = app.plugins[LABEL], viewers(app, False)[0]
+
+    def seen() -> float:
+        y = marks(plg._obj, viewer)["preview"].y
+        return float(np.mean((y > viewer.state.y_min) & (y < viewer.state.y_max)))
+
+    with plg.as_active():
+        y = marks(plg._obj, viewer)["preview"].y
+        viewer.state.y_min, viewer.state.y_max = np.nanpercentile(y, [1, 99])
+        plg.set("trace.degree", 1)
+        before = viewer.state.y_min, viewer.state.y_max
+        assert seen() > 0.8
+        plg.sources = 2
+        assert seen() > 0.8
+        assert viewer.state.y_max >= before[1]
+        # who looks elsewhere stays there
+        viewer.state.y_min, viewer.state.y_max = 100 * before[1], 200 * before[1]
+        plg.sources = 1
+        assert viewer.state.y_min == 100 * before[1]
 
 
 def test_preview_and_extracted_layer_lie_on_each_other(app: Any, plg: Any, marks: Any) -> None:
@@ -224,6 +249,16 @@ def test_the_axes_of_every_figure_have_ticks_inside(gallery: Gallery, extracted:
                     assert 3 <= len(ticks) <= 7, (name, ticks)
                     assert axis.scale.min <= ticks[0] + 1e-9 * abs(ticks[0])
                     assert ticks[-1] <= axis.scale.max * (1 + 1e-9)
+
+
+def test_ticks_and_their_format_change_together() -> None:
+    """A format that comes after the values is drawn with the next ones only: 2.5, 3, 3.5 as 3, 3, 4."""
+    chart, seen = Chart("Row (pixel)", "FWHM (pixel)"), []
+    chart.limits(y=[2.0, 5.0], exact=True)
+    chart.y_axis.observe(lambda change: seen.append(change["name"]), ["tick_values", "tick_format"])
+    chart.limits(y=[2.2, 4.2], exact=True)
+    assert seen == ["tick_format", "tick_values"]
+    assert [format(value, chart.y_axis.tick_format) for value in chart.y_axis.tick_values][:2] == ["2.5", "3.0"]
 
 
 def test_every_candidate_is_seen_beside_the_model(gallery: Gallery, extracted: Any) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .linear import invert, normal
 
-__all__ = ["damped_step", "dropped", "legendre", "project"]
+__all__ = ["damped_step", "dropped", "legendre", "nested_drops", "project"]
 
 FloatArray = NDArray[np.float64]
 
@@ -291,3 +291,38 @@ def dropped(covariance: FloatArray, theta: FloatArray, which: NDArray[np.bool_])
     for i in range(n):
         value += before[i] * right[i]
     return value
+
+
+@compiled
+def nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp], drops: FloatArray) -> None:
+    """Drop of chi2 of each leading part of some parameters: running sums of ``(L^-1 v)^2``, L the Cholesky factor.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n)
+    vector : ndarray, shape (n,)
+        Normal equations.
+    index : ndarray of int, shape (m,)
+        The parameters, in the order in which they are added.
+    drops : ndarray, shape (m,)
+        Filled.
+    """
+    m = len(index)
+    lower, root, turned = np.zeros((m, m)), np.empty(m), np.empty(m)
+    for i in range(m):
+        diagonal = matrix[index[i], index[i]]
+        root[i] = 1.0 / np.sqrt(diagonal) if diagonal > 0 else 1.0
+    running = 0.0
+    for i in range(m):
+        value = vector[index[i]] * root[i]
+        for j in range(i + 1):
+            # the ridge keeps terms that are nearly the same apart
+            element = 1.0 + 1e-9 if i == j else matrix[index[i], index[j]] * root[i] * root[j]
+            for k in range(j):
+                element -= lower[i, k] * lower[j, k]
+            lower[i, j] = np.sqrt(max(element, 1e-16)) if i == j else element / lower[j, j]
+        for k in range(i):
+            value -= lower[i, k] * turned[k]
+        turned[i] = value / lower[i, i]
+        running += turned[i] * turned[i]
+        drops[i] = running

@@ -266,7 +266,8 @@ def reduce_all(
                     value -= turned[i, t] * matrix[n + j, t]
                 reduced[x, i, j] = value
         # a column whose pixels the sources use up entirely says nothing of the background
-        used[x] = reduced[x, 0, 0] > (1e-6 * max(matrix[n, n], 1e-300) if n else 0.0)
+        least = 1e-6 * max(float(matrix[n, n]), 1e-300) if n else 0.0
+        used[x] = reduced[x, 0, 0] > least
         if not used[x]:
             for i in range(n_background):
                 right[x, i] = 0.0

@@ -7,55 +7,33 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["correlate_rows", "median_all", "median_of", "middle_of_rows"]
+__all__ = ["correlate_rows", "median_all", "middle_of_rows"]
 
 FloatArray = NDArray[np.float64]
 
-_FEW = 24  # values that are sorted by insertion
+_LINES = 256  # that are sorted together
 
 
 @compiled
-def _select(values: FloatArray, n: int, k: int) -> float:
-    """The k-th smallest of the first n values, which change their order (Hoare's quickselect)."""
-    low, high = 0, n - 1
-    while high - low > _FEW:
-        a, b, c = values[low], values[(low + high) // 2], values[high]
-        pivot = max(min(a, b), min(max(a, b), c))
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            return values[k]
-    for i in range(low + 1, high + 1):
-        value, j = values[i], i - 1
-        while j >= low and values[j] > value:
-            values[j + 1] = values[j]
-            j -= 1
-        values[j + 1] = value
-    return values[k]
+def _sort(block: FloatArray, n: int) -> None:
+    """Sort the first n rows of each column, by Batcher's network: no branch depends on a value, so it runs in vectors.
 
-
-@compiled
-def median_of(values: FloatArray, n: int) -> float:
-    """Median of the first n values, one or more of them and none NaN, which change their order."""
-    upper = _select(values, n, n // 2)
-    if n % 2:
-        return upper
-    lower = values[0]
-    for i in range(1, n // 2):  # what lies before the k-th is no larger
-        lower = max(lower, values[i])
-    return 0.5 * (lower + upper)
+    Knuth, The Art of Computer Programming 3, algorithm 5.2.2M.
+    """
+    n_column = block.shape[1]
+    p = 1
+    while p < n:
+        k = p
+        while k >= 1:
+            for j in range(k % p, n - k, 2 * k):
+                for i in range(j, min(j + k, n - k)):
+                    if i // (2 * p) == (i + k) // (2 * p):
+                        for y in range(n_column):
+                            a, b = block[i, y], block[i + k, y]
+                            block[i, y] = a if a < b else b
+                            block[i + k, y] = b if a < b else a
+            k //= 2
+        p *= 2
 
 
 @compiled
@@ -67,36 +45,49 @@ def median_all(
     longest = 0
     for b in range(len(edges) - 1):
         longest = max(longest, edges[b + 1] - edges[b])
-    values = np.zeros((n_cross, longest))
-    count, spread = np.zeros(n_cross, dtype=np.intp), np.zeros(n_cross)
+    block = np.empty((longest, n_cross))
+    count, spread = np.empty(n_cross), np.empty(n_cross)
     for b in range(len(edges) - 1):
-        count[:] = 0
-        spread[:] = 0.0
-        for x in range(edges[b], edges[b + 1]):
-            for y in range(n_cross):
-                if weight[x, y] > 0:
-                    values[y, count[y]] = data[x, y]
-                    count[y] += 1
-                    spread[y] += 1.0 / weight[x, y]
+        n = edges[b + 1] - edges[b]
         for y in range(n_cross):
-            n = count[y]
-            out[b, y] = median_of(values[y], n) if n else 0.0
-            # the mean variance, not the mean weight: where the variance follows its pixel's own noise, low pixels would
-            # weigh more
-            inverse[b, y] = (n * n / spread[y]) * (2.0 / np.pi if n > 2 else 1.0) if n else 0.0
+            count[y], spread[y] = 0.0, 0.0
+        for k in range(n):
+            x = edges[b] + k
+            for y in range(n_cross):
+                good = weight[x, y] > 0
+                block[k, y] = data[x, y] if good else np.inf
+                count[y] += 1.0 if good else 0.0
+                # the mean variance, not the mean weight: where the variance follows its pixel's own noise, low pixels
+                # would weigh more
+                spread[y] += 1.0 / weight[x, y] if good else 0.0
+        _sort(block, n)
+        for y in range(n_cross):
+            m = int(count[y])
+            if m == 0:
+                out[b, y], inverse[b, y] = 0.0, 0.0
+                continue
+            out[b, y] = 0.5 * (block[(m - 1) // 2, y] + block[m // 2, y])
+            inverse[b, y] = m * m / spread[y] * (2.0 / np.pi if m > 2 else 1.0)
 
 
 @compiled
 def middle_of_rows(data: FloatArray, use: NDArray[np.bool_], least: int, out: FloatArray) -> None:
     """The middle one of the values of each line that are to be used, the lower of two; zero where they are too few."""
-    values = np.zeros(data.shape[1])
-    for x in range(len(data)):
-        n = 0
-        for y in range(data.shape[1]):
-            if use[x, y]:
-                values[n] = data[x, y]
-                n += 1
-        out[x] = _select(values, n, (n - 1) // 2) if n >= max(least, 1) else 0.0
+    n_line, n = data.shape
+    together = min(_LINES, n_line)
+    block, count = np.zeros((n, together)), np.empty(together, dtype=np.intp)
+    for first in range(0, n_line, together):
+        size = min(together, n_line - first)
+        for k in range(together):
+            count[k] = 0
+        for k in range(size):
+            for y in range(n):
+                used = use[first + k, y]
+                block[y, k] = data[first + k, y] if used else np.inf
+                count[k] += 1 if used else 0
+        _sort(block, n)
+        for k in range(size):
+            out[first + k] = block[(count[k] - 1) // 2, k] if count[k] >= max(least, 1) else 0.0
 
 
 @compiled

@@ -50,47 +50,46 @@ def leave_one_out(
     matrix, inverse = np.zeros((n_term, n_term)), np.zeros((n_term, n_term))
     lower, vector = np.zeros((n_term + 1, n_term)), np.zeros(n_term)
     linear, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    left, turned = weight.copy(), np.zeros(n_term)
-    # what has less than this is below the threshold even at the highest leverage, and needs no closer look
-    least = (1.0 - _MOST_LEVERAGE) * (threshold * noise) ** 2
+    left, residual, leverage = weight.copy(), np.zeros(n_cross), np.zeros(n_cross)
     for x in range(n_disp):
         for y in range(n_cross):
             pixels[x, y] = False
         for _ in range(rounds):
             normal(data, left, terms, x, matrix, vector)
             invert(matrix, inverse, seen, lower)
+            for y in range(n_cross):
+                residual[y], leverage[y] = data[x, y], 0.0
             for t in range(n_term):
                 value = 0.0
                 for s in range(n_term):
                     value += inverse[t, s] * vector[s]
                 linear[t] = value
-            worst, highest, pull = -1, 0.0, 0.0
+                for y in range(n_cross):
+                    residual[y] -= value * terms[x, t, y]
+                for s in range(n_term):
+                    value = inverse[t, s]
+                    for y in range(n_cross):
+                        leverage[y] += value * terms[x, t, y] * terms[x, s, y]
+            worst, highest = -1, 0.0
             for y in range(n_cross):
-                if not left[x, y] > 0:
-                    continue
-                residual, leverage = data[x, y], 0.0
-                for t in range(n_term):
-                    residual -= linear[t] * terms[x, t, y]
-                if residual * residual * left[x, y] <= least:
-                    continue
-                for t in range(n_term):
-                    value = 0.0
-                    for s in range(n_term):
-                        value += inverse[t, s] * terms[x, s, y]
-                    turned[t] = value
-                    leverage += value * terms[x, t, y]
-                free = 1.0 - min(max(leverage * left[x, y], 0.0), _MOST_LEVERAGE)
-                rank = residual * residual * left[x, y] / free
+                # from here on what is left of each pixel's own say
+                leverage[y] = 1.0 - min(max(leverage[y] * left[x, y], 0.0), _MOST_LEVERAGE)
+                rank = residual[y] * residual[y] * left[x, y] / leverage[y]
                 if rank > highest:
-                    outside = residual / free
-                    # the light in the pixel according to the others: f without pixel i, f_i = f - C p w r / (1 - h)
-                    light = 0.0
-                    for k in range(n_source):
-                        without = linear[k] - turned[k] * left[x, y] * outside
-                        light += terms[x, k, y] * max(without, 0.0)
-                    spread = noise * noise / (left[x, y] * free) + (floor * light) ** 2
-                    worst, highest, pull = y, rank, abs(outside) / np.sqrt(spread)
-            if worst < 0 or not pull > threshold:
+                    worst, highest = y, rank
+            if worst < 0 or highest <= (threshold * noise) ** 2:  # the model's error can only lower it
+                break
+            free = leverage[worst]
+            outside = residual[worst] / free
+            # the light in the pixel according to the others: f without pixel i, f_i = f - C p w r / (1 - h)
+            light = 0.0
+            for k in range(n_source):
+                turned = 0.0
+                for s in range(n_term):
+                    turned += inverse[k, s] * terms[x, s, worst]
+                light += terms[x, k, worst] * max(linear[k] - turned * left[x, worst] * outside, 0.0)
+            spread = noise * noise / (left[x, worst] * free) + (floor * light) ** 2
+            if not abs(outside) > threshold * np.sqrt(spread):
                 break
             pixels[x, worst] = True
             left[x, worst] = 0.0

@@ -1,21 +1,15 @@
-"""Profiles integrated over pixels, and their derivatives, written into slot after slot of an array of terms."""
+"""Tabulated profiles integrated over pixels, and their derivatives, written into slots of an array of terms."""
 
 from __future__ import annotations
-
-from math import erf, exp, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["fill_gaussian", "fill_gaussian_derivatives", "fill_table", "fill_table_derivatives"]
+__all__ = ["fill_table", "fill_table_derivatives"]
 
 FloatArray = NDArray[np.float64]
-
-_SIGMA = 2.0 * sqrt(2.0 * np.log(2.0))  # FWHM over sigma
-_ROOT = _SIGMA / sqrt(2.0)
-_PEAK = _SIGMA / sqrt(2.0 * np.pi)
 
 
 @compiled
@@ -24,51 +18,6 @@ def _rows(centre: float, half: float, n_cross: int) -> tuple[int, int]:
     low = min(max(np.floor(centre - half + 0.5), 0.0), float(n_cross))
     high = min(max(np.ceil(centre + half + 0.5), low), float(n_cross))
     return int(low), int(high)
-
-
-@compiled
-def fill_gaussian(terms: FloatArray, slot: int, centre: FloatArray, fwhm: FloatArray, reach: float) -> None:
-    """Integrals of a Gaussian over each pixel of each column into ``terms[:, slot]``."""
-    n_cross = terms.shape[2]
-    for x in range(len(centre)):
-        out = terms[x, slot]
-        out[:] = 0.0
-        low, high = _rows(centre[x], reach * fwhm[x], n_cross)
-        scale = _ROOT / fwhm[x]
-        before = erf((low - 0.5 - centre[x]) * scale)
-        for y in range(low, high):
-            after = erf((y + 0.5 - centre[x]) * scale)
-            out[y] = 0.5 * (after - before)
-            before = after
-
-
-@compiled
-def fill_gaussian_derivatives(
-    terms: FloatArray,
-    shifts: FloatArray,
-    widths: FloatArray,
-    slot: int,
-    centre: FloatArray,
-    fwhm: FloatArray,
-    reach: float,
-) -> None:
-    """The same, and their derivatives with respect to centre and log FWHM."""
-    n_cross = terms.shape[2]
-    for x in range(len(centre)):
-        terms[x, slot] = 0.0
-        shifts[x, slot] = 0.0
-        widths[x, slot] = 0.0
-        low, high = _rows(centre[x], reach * fwhm[x], n_cross)
-        inverse = 1.0 / fwhm[x]
-        u = (low - 0.5 - centre[x]) * inverse
-        before, density = erf(u * _ROOT), _PEAK * exp(-((u * _ROOT) ** 2))
-        for y in range(low, high):
-            v = (y + 0.5 - centre[x]) * inverse
-            after, beyond = erf(v * _ROOT), _PEAK * exp(-((v * _ROOT) ** 2))
-            terms[x, slot, y] = 0.5 * (after - before)
-            shifts[x, slot, y] = (density - beyond) * inverse
-            widths[x, slot, y] = u * density - v * beyond
-            u, before, density = v, after, beyond
 
 
 @compiled

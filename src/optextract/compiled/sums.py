@@ -7,7 +7,17 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["aperture", "pick_levels", "pick_pulls", "side_pulls", "slope_sums"]
+__all__ = [
+    "aperture",
+    "aperture_terms",
+    "hat_equations",
+    "mean_all",
+    "moved_profile",
+    "pick_levels",
+    "pick_pulls",
+    "side_pulls",
+    "slope_sums",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -66,16 +76,16 @@ def pick_levels(
     ----------
     variance, flux, model : ndarray, shape (n_disp, n_cross)
     good : ndarray of bool, shape (n_disp, n_cross)
-    out : ndarray, shape (3, n_pixel)
+    out : ndarray, shape (3, n_pixel + 1)
         Filled up to the number that is given back.
     """
     n = 0
     for x in range(flux.shape[0]):
         for y in range(flux.shape[1]):
             residual = flux[x, y] - model[x, y]
-            if good[x, y] and model[x, y] > 0 and abs(residual) < model[x, y]:
-                out[0, n], out[1, n], out[2, n] = residual, model[x, y], variance[x, y]
-                n += 1
+            # written in any case: whether it counts is a coin toss, which a branch would guess wrong half of the time
+            out[0, n], out[1, n], out[2, n] = residual, model[x, y], variance[x, y]
+            n += int(good[x, y] & (abs(residual) < model[x, y]))
     return n
 
 
@@ -87,15 +97,14 @@ def pick_pulls(data: FloatArray, model: FloatArray, weight: FloatArray, use: NDA
     ----------
     data, model, weight : ndarray, shape (n_disp, n_cross)
     use : ndarray of bool, shape (n_disp, n_cross)
-    out : ndarray, shape (n_pixel,)
+    out : ndarray, shape (n_pixel + 1,)
         Filled up to the number that is given back.
     """
     n = 0
     for x in range(data.shape[0]):
         for y in range(data.shape[1]):
-            if use[x, y] and weight[x, y] > 0:
-                out[n] = abs(data[x, y] - model[x, y]) * np.sqrt(weight[x, y])
-                n += 1
+            out[n] = abs(data[x, y] - model[x, y]) * np.sqrt(weight[x, y])
+            n += int(use[x, y] & (weight[x, y] > 0))
     return n
 
 
@@ -165,3 +174,141 @@ def aperture(
             else:
                 partial[x] = True
         total[x], count[x] = value, parts
+
+
+@compiled
+def aperture_terms(
+    terms: FloatArray, good: NDArray[np.bool_], lower: FloatArray, upper: FloatArray, out: FloatArray
+) -> None:
+    """Sum terms over the good pixels between two edges, parts of pixels included.
+
+    Parameters
+    ----------
+    terms : ndarray, shape (n_disp, n_term, n_cross) or (1, n_term, n_cross)
+        Those of each column, or the same in all.
+    good : ndarray of bool, shape (n_disp, n_cross)
+    lower, upper : ndarray, shape (n_disp,)
+        Edges; pixel i covers i - 0.5 to i + 0.5.
+    out : ndarray, shape (n_disp, n_term)
+        Filled.
+    """
+    n_disp, n_cross = good.shape
+    for x in range(n_disp):
+        which = x if len(terms) > 1 else 0
+        for t in range(terms.shape[1]):
+            out[x, t] = 0.0
+        first = int(min(max(np.floor(lower[x] + 0.5), 0.0), float(n_cross)))
+        last = int(min(max(np.ceil(upper[x] + 0.5), 0.0), float(n_cross)))
+        for y in range(first, last):
+            part = min(max(min(upper[x], y + 0.5) - max(lower[x], y - 0.5), 0.0), 1.0)
+            if good[x, y]:
+                for t in range(terms.shape[1]):
+                    out[x, t] += part * terms[which, t, y]
+
+
+@compiled
+def mean_all(
+    data: FloatArray,
+    weight: FloatArray,
+    model: FloatArray,
+    edges: NDArray[np.intp],
+    mean: FloatArray,
+    inverse: FloatArray,
+) -> None:
+    """Means of the rows of each bin, bad pixels filled with the model: see `optextract.bins.mean_bins`.
+
+    Parameters
+    ----------
+    data, weight, model : ndarray, shape (n_disp, n_cross)
+    edges : ndarray of int, shape (n_bin + 1,)
+    mean, inverse : ndarray, shape (n_bin, n_cross)
+        Filled: mean values and their inverse variances.
+    """
+    n_cross = data.shape[1]
+    count = np.zeros(n_cross)
+    for b in range(len(edges) - 1):
+        for y in range(n_cross):
+            mean[b, y], inverse[b, y], count[y] = 0.0, 0.0, 0.0
+        for x in range(edges[b], edges[b + 1]):
+            for y in range(n_cross):
+                if weight[x, y] > 0:
+                    mean[b, y] += data[x, y]
+                    inverse[b, y] += 1.0 / weight[x, y]
+                    count[y] += 1.0
+                else:
+                    mean[b, y] += model[x, y]
+        for y in range(n_cross):
+            mean[b, y] /= edges[b + 1] - edges[b]
+            # the error of the good pixels' mean: a bin of which half is filled must not look better than its good half
+            inverse[b, y] = count[y] * count[y] / inverse[b, y] if count[y] > 0 else 0.0
+
+
+@compiled
+def moved_profile(
+    data: FloatArray,
+    weight: FloatArray,
+    profile: FloatArray,
+    start: int,
+    position: int,
+    size: int,
+    top: FloatArray,
+    norm: FloatArray,
+) -> None:
+    """Horne's sums with some rows of a profile, moved by whole rows to another place.
+
+    Parameters
+    ----------
+    data, weight, profile : ndarray, shape (n_disp, n_cross)
+    start, position, size : int
+        First row of the profile's part, where it is put, and its rows.
+    top, norm : ndarray, shape (n_disp,)
+        Filled: sums of P W D and of P^2 W.
+    """
+    for x in range(len(data)):
+        above, below = 0.0, 0.0
+        for y in range(size):
+            share = profile[x, start + y] * weight[x, position + y]
+            above += share * data[x, position + y]
+            below += share * profile[x, start + y]
+        top[x], norm[x] = above, below
+
+
+@compiled
+def hat_equations(
+    residual: FloatArray,
+    weight: FloatArray,
+    flux: FloatArray,
+    offset: FloatArray,
+    first: float,
+    step: float,
+    matrix: FloatArray,
+    vector: FloatArray,
+) -> None:
+    """Add the normal equations of hat functions' heights, each times the flux, to those of other sources.
+
+    Parameters
+    ----------
+    residual, weight, offset : ndarray, shape (n_disp, n_cross)
+        Offsets in units of FWHM.
+    flux : ndarray, shape (n_disp,)
+    first, step : float
+        First knot, and the distance of knots.
+    matrix : ndarray, shape (n_knot, n_knot)
+    vector : ndarray, shape (n_knot,)
+    """
+    n_cell = len(vector) - 1
+    for x in range(residual.shape[0]):
+        for y in range(residual.shape[1]):
+            position = (offset[x, y] - first) / step
+            if not (0 <= position < n_cell) or weight[x, y] <= 0:
+                continue
+            cell = int(position)
+            part = position - cell
+            strong = weight[x, y] * flux[x] * flux[x]
+            pull = weight[x, y] * flux[x] * residual[x, y]
+            vector[cell] += pull * (1 - part)
+            vector[cell + 1] += pull * part
+            matrix[cell, cell] += strong * (1 - part) * (1 - part)
+            matrix[cell + 1, cell + 1] += strong * part * part
+            matrix[cell, cell + 1] += strong * part * (1 - part)
+            matrix[cell + 1, cell] += strong * part * (1 - part)

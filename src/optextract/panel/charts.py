@@ -143,4 +143,6 @@ class Chart:
             if (scale.min, scale.max) != (low, high):
                 with scale.hold_sync():
                     scale.min, scale.max = low, high
-                axis.tick_values, axis.tick_format = round_ticks(low, high)
+                # in this order: a new format alone is not drawn until the values change, and would lag by one
+                values, axis.tick_format = round_ticks(low, high)
+                axis.tick_values = values

@@ -172,6 +172,8 @@ class Controls(Part):
 
     def set_columns(self, columns: tuple[float, float] | None, done: bool = True) -> None:
         """Set the columns of the kernel slice, None for automatic ones; `done` is False while they are dragged."""
+        if columns is not None:
+            columns = (round(columns[0], 3), round(columns[1], 3))
         if not self._lagging(done):
             self._try(lambda: self._settings.put("kernel.disp", columns, passing=not done))
 
@@ -183,17 +185,8 @@ class Controls(Part):
 
     def vue_set_source(self, change: dict[str, Any]) -> None:
         """Take position, fixed and bounds of one source from the form."""
-        from . import fields
-
-        def act() -> None:
-            items = self._items()
-            number = int(change["number"])
-            centre = fields.parameter(f"sources.items.{number}.centre", change["value"])
-            name = str(change["value"].get("name") or "").strip()
-            items[number] = Source(name=name if name else None, centre=Parameter(**centre))
-            self._settings.put_sources(items)
-
-        self._try(act)
+        number, row = int(change["number"]), change["value"]
+        self._try(lambda: self._settings.put_source(self._items(), number, row))
 
     def vue_add_source(self, _: Any = None) -> None:
         """Add a source two FWHM beside the last one; it is then dragged to where it belongs."""

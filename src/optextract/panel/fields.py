@@ -7,102 +7,30 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
 
 from ..errors import RecipeError
-from ..recipe import FileRef, Recipe, Source
+from ..recipe import FileRef, Parameter, Recipe, Source
+from .steps import ABSENT, ELSEWHERE, EXAMPLES, STEPS, Step, label_of, section_of
 
-__all__ = ["STEPS", "Step", "form", "parameter", "parse", "source_rows", "sources_api"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the panel, in the order of thought.
-
-    Attributes
-    ----------
-    key, title : str
-        Its name in the API, and on the screen.
-    sections : tuple of str
-        Sections of the recipe whose fields stand in it.
-    fields : tuple of str
-        Fields, ``section.field``, that are shown at once; the others of the sections are shown when asked for.
-    """
-
-    key: str
-    title: str
-    sections: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-
-    @property
-    def more(self) -> tuple[str, ...]:
-        """Fields that are shown when asked for."""
-        found = [f"{section}.{key}" for section in self.sections for key in _section(section).model_fields]
-        return tuple(name for name in found if name not in self.fields and name not in ELSEWHERE)
+__all__ = [
+    "ELSEWHERE", "STEPS", "Step", "control", "form", "get", "kind_of", "label_of", "parameter", "parse", "shown",
+    "source_rows", "sources_api",
+]  # fmt: skip
 
 
-#: How a choice that may be absent shows that it is.
-ABSENT = "not given"
-
-#: Fields that are set by drawing, and by the list of sources.
-ELSEWHERE = ("region.polygon", "region.mask", "sources.items")
-
-STEPS = (
-    Step("source", "Source", ("input",), ("input.unit",)),
-    Step("region", "Region", ("region",), ("region.cross", "region.disp")),
-    Step("kernel", "Kernel", ("kernel", "sources", "profile"), ("kernel.disp", "sources.number", "profile.kind")),
-    Step("background", "Background", ("background", "nods"), ("background.degree", "background.along", "nods.mode")),
-    Step("trace", "Trace & width", ("trace",), ("trace.degree", "trace.fwhm_degree")),
-    Step(
-        "noise",
-        "Noise & rejection",
-        ("noise", "rejection"),
-        ("noise.variance", "rejection.mode", "rejection.threshold"),
-    ),
-    Step("extract", "Extract", ("flux",)),
-    Step("compare", "Compare"),
-)
-
-#: What the person at the screen reads; any other field is called by its own name.
-LABELS = {
-    "region.cross": "Rows", "region.disp": "Columns", "kernel.disp": "Slice columns",
-    "kernel.combine": "Coadd by", "sources.number": "Number of sources", "profile.kind": "Profile",
-    "profile.fwhm": "FWHM (pixel)", "profile.index": "Moffat index, or Voigt fraction",
-    "profile.empirical": "Correct the profile from the data", "profile.model": "Your model (module:attr)",
-    "profile.template": "PSF file", "profile.template_size": "Source size (sigma, pixel)",
-    "profile.template_interpolation": "Interpolate the PSF", "profile.template_broaden": "Broaden the PSF to fit",
-    "profile.template_dispersion": "Dispersion axis of the PSF", "sources.find": "Find sources by",
-    "sources.shape": "FWHM of several sources",
-    "sources.planned": "Use the planned position", "sources.planned_sigma": "Planned position: width (pixel)",
-    "background.degree": "Degree", "background.along": "Along dispersion",
-    "background.along_degree": "Degree along dispersion",
-    "background.rows": "Background rows", "nods.mode": "Negative nod traces",
-    "nods.offsets": "Nod offsets (pixel)", "nods.depths": "Nod depths",
-    "trace.degree": "Degree of the centre", "trace.fwhm_degree": "Degree of the width",
-    "trace.bins": "Bins along dispersion", "trace.given": "Given trace (file)", "trace.shift": "Let it move to fit",
-    "noise.variance": "Variance from", "noise.scale": "Factor on all errors",
-    "noise.nod_term": "Add the noise of nod subtraction", "noise.revise": "Poisson variance from the model",
-    "noise.weight_scale": "Pixel scale ratio of WHT", "noise.gain": "Gain (electron per unit)",
-    "noise.read_noise": "Read noise (electron)", "rejection.mode": "Reject outliers",
-    "rejection.threshold": "Threshold (sigma)", "rejection.floor": "Model error floor (fraction)",
-    "rejection.grow": "Neighbours rejected too", "flux.window": "Flux refers to",
-    "flux.min_profile": "Least good profile fraction", "flux.boxcar_width": "Boxcar width (pixel)",
-    "input.unit": "Unit of the pixels", "input.mapping": "Layout of the file",
-    "input.dq_bits": "Bad DQ bits", "input.pixel_area_sr": "Pixel area (sr)",
-}  # fmt: skip
+#: A parameter of which nothing is asked, its parts in the form, and a form without an error.
+NOTHING: dict[str, Any] = {"value": None, "fixed": False, "bounds": None}
+PARTS = ("value", "fixed", "lower", "upper")
+NO_ERRORS: Mapping[str, tuple[Any, str]] = types.MappingProxyType({})
 
 
-#: What could be typed, where that is not plain.
-EXAMPLES = {
-    "background.rows": "[[2, 8], [30, 38]]", "nods.offsets": "[-5.1, 5.1]", "nods.depths": "[-0.33, -0.5]",
-    "input.mapping": "{flux: 1, variance: 2}", "trace.bins": "auto, 40, or edges [0, 300, 900]",
-    "profile.model": "module:attr", "input.unit": "MJy / sr", "profile.template": "psf.fits",
-    "trace.given": "trace.npy", "input.pixel_area_sr": "4.8e-13", "noise.gain": "1.0", "noise.read_noise": "6.0",
-}  # fmt: skip
+def source_name(number: int) -> str:
+    """Return under which name a line of the sources is refused."""
+    return f"sources.items.{number}.centre"
 
 
 def _options(annotation: Any) -> list[Any]:
@@ -114,34 +42,24 @@ def _options(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _section(name: str) -> Any:
-    return Recipe.model_fields[name].annotation
-
-
 def _field(name: str) -> Any:
     section, _, key = name.partition(".")
-    return _section(section).model_fields[key]
+    return section_of(section).model_fields[key]
 
 
 def _optional(name: str) -> bool:
     return type(None) in _options(_field(name).annotation)
 
 
-def label_of(name: str) -> str:
-    """Return what a field is called on the screen."""
-    return LABELS.get(name, name.partition(".")[2].replace("_", " ").capitalize())
-
-
 def kind_of(name: str) -> tuple[str, list[str]]:
-    """Return how a field is shown (choice, switch, range, parameter, text) and its choices."""
+    """Return how a field is shown (choice, switch, range, parameter, parameters, text) and its choices."""
     options = [option for option in _options(_field(name).annotation) if option is not type(None)]
     words = [str(word) for option in options if get_origin(option) is Literal for word in get_args(option)]
     others = [option for option in options if get_origin(option) is not Literal]
-    if any(
-        isinstance(option, type) and issubclass(option, BaseModel) and "bounds" in option.model_fields
-        for option in others
-    ):
+    if others == [Parameter]:
         return "parameter", []
+    if any(get_origin(option) is tuple and Parameter in _options(get_args(option)[0]) for option in others):
+        return "parameters", []
     if not others:
         return "choice", [ABSENT, *words] if _optional(name) else words
     if others == [bool]:
@@ -184,7 +102,8 @@ def parse(name: str, value: Any) -> Any:
     name : str
         ``section.field``.
     value : object
-        Text, a bool, a pair of texts for a range, a mapping of value, fixed, lower and upper for a parameter.
+        Text, a bool, a pair of texts for a range, a mapping of value, fixed, lower and upper for a parameter, a list
+        of such mappings for several.
 
     Returns
     -------
@@ -214,7 +133,9 @@ def parse(name: str, value: Any) -> Any:
         return tuple(ends)
     if kind == "parameter" and isinstance(value, Mapping):
         # the form sends both limits apart; a notebook sends a parameter as the recipe knows it
-        return value if "bounds" in value else parameter(name, value)
+        return value if "lower" not in value else parameter(name, value)
+    if kind == "parameters" and not isinstance(value, str):
+        return _parameters(name, value)
     found = _scalar(name, value)
     if name in ("trace.given", "profile.template") and isinstance(found, str):
         return {"path": found}
@@ -223,8 +144,20 @@ def parse(name: str, value: Any) -> Any:
     return found
 
 
+def _parameters(name: str, rows: Any) -> tuple[Any, ...]:
+    """A parameter for each line of a table, as far as the last that says something; a notebook's are left alone."""
+    found: list[Any] = []
+    for row in rows:
+        found.append(parameter(f"{name}.{len(found)}", row) if isinstance(row, Mapping) and "lower" in row else row)
+    while found and found[-1] == NOTHING and "lower" in rows[len(found) - 1]:
+        found.pop()
+    return tuple(found)
+
+
 def parameter(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """Turn texts for value, lower and upper, and a bool for fixed, into a `Parameter`'s fields.
+
+    What is to be fixed without a value is fixed where it was found.
 
     Raises
     ------
@@ -237,7 +170,13 @@ def parameter(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     }
     lower, upper = given["lower"], given["upper"]
     if (lower is None) != (upper is None):
-        raise RecipeError(f"The bounds of {name!r} must be two numbers or none. Got {(lower, upper)!r} instead.")
+        missing = "an upper" if upper is None else "a lower"
+        raise RecipeError(
+            f"The bounds of {name!r} must be two numbers or none: {missing} limit is missing. "
+            f"Got {(lower, upper)!r} instead."
+        )
+    if value.get("fixed") and given["value"] is None and value.get("found"):
+        given["value"] = _scalar(name, value["found"])
     return {
         "value": given["value"],
         "fixed": bool(value.get("fixed")) and given["value"] is not None,
@@ -245,22 +184,39 @@ def parameter(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def source_rows(recipe: Recipe, centres: list[float]) -> list[dict[str, Any]]:
-    """Return one line for each source: what is asked for, and where it was found."""
+def _texts(asked: Parameter, found: float | None, digits: str = ".4g") -> dict[str, Any]:
+    """A parameter as the form shows it, beside the value that was found."""
+    lower, upper = ("", "") if asked.bounds is None else map(_number, asked.bounds)
+    return {
+        "found": "" if found is None else format(found, digits),
+        "value": _number(asked.value),
+        "fixed": asked.fixed,
+        "lower": lower,
+        "upper": upper,
+    }
+
+
+def _table(asked: tuple[Parameter, ...], found: tuple[Parameter, ...]) -> list[dict[str, Any]]:
+    """Lines of a table of coefficients, from the first degree on."""
+    rows = []
+    for number in range(max(len(asked), len(found))):
+        one = asked[number] if number < len(asked) else Parameter()
+        value = found[number].value if number < len(found) else None
+        rows.append({"name": str(number + 1), **_texts(one, value, ".3g")})
+    return rows
+
+
+def source_rows(
+    recipe: Recipe, centres: list[float], errors: Mapping[str, tuple[Any, str]] = NO_ERRORS
+) -> list[dict[str, Any]]:
+    """Return one line for each source: what is asked for, where it was found, and what was refused."""
     rows = []
     for number in range(max(len(recipe.sources.items), len(centres))):
         item = recipe.sources.items[number] if number < len(recipe.sources.items) else Source()
-        lower, upper = ("", "") if item.centre.bounds is None else map(_number, item.centre.bounds)
-        rows.append(
-            {
-                "name": "" if item.name is None else item.name,
-                "found": f"{centres[number]:.2f}" if number < len(centres) else "",
-                "value": _number(item.centre.value),
-                "fixed": item.centre.fixed,
-                "lower": lower,
-                "upper": upper,
-            }
-        )
+        found = centres[number] if number < len(centres) else None
+        refused, message = errors.get(source_name(number), ({}, ""))
+        name = "" if item.name is None else item.name
+        rows.append({"name": name, **_texts(item.centre, found, ".2f"), **refused, "error": message})
     return rows
 
 
@@ -324,20 +280,23 @@ def control(
     if kind == "range":
         entry["value"] = ["", ""] if value is None else [_number(end) for end in value]
     elif kind == "parameter":
-        lower, upper = ("", "") if value.bounds is None else map(_number, value.bounds)
-        entry["value"] = {"value": _number(value.value), "fixed": value.fixed, "lower": lower, "upper": upper}
+        entry["value"] = _texts(value, None if resolved is None else get(resolved, name).value)
+    elif kind == "parameters":
+        entry["value"] = _table(value, () if resolved is None else get(resolved, name))
     elif kind == "choice":
         entry["value"] = {True: "on", False: "off", None: ABSENT}.get(value, value)
     else:
         entry["value"] = shown(value)
     chosen = None if resolved is None else get(resolved, name)
     if chosen is not None and chosen != value and (value == "auto" or value is None):
-        entry["hint"] = f"chosen: {_chosen(chosen)} ({entry['hint']})"
+        entry["hint"] = f"chosen: {_chosen(chosen)} ({field.description})"
     if name in errors:
         refused, message = errors[name]
         entry["error"] = message
-        if kind == "range" and isinstance(refused, list | tuple):
+        if kind in ("range", "parameters") and isinstance(refused, list | tuple):
             entry["value"] = list(refused)
+        elif kind == "parameter" and isinstance(refused, Mapping) and "lower" in refused:
+            entry["value"] = {**entry["value"], **refused}
         elif kind == "text":
             entry["value"] = str(refused)
     entry["api"] = f"plg.set({name!r}, {_python(value)})"
@@ -357,6 +316,8 @@ def _chosen(value: Any) -> str:
 def _python(value: Any) -> str:
     if isinstance(value, BaseModel):
         return repr(value.model_dump(exclude_defaults=True))
+    if isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+        return repr(tuple(item.model_dump(exclude_defaults=True) for item in value))
     return repr(value)
 
 
@@ -386,7 +347,9 @@ def form(
             "fields": [],
             "more": [],
         }
-        entry["wrong"] = any(name in errors for name in (*step.fields, *step.more))
+        entry["wrong"] = any(name in errors for name in (*step.fields, *step.more)) or any(
+            name.startswith("sources.items") and step.key == "kernel" for name in errors
+        )
         if step.key == open_step:
             entry["fields"] = [control(name, recipe, resolved, errors) for name in step.fields]
             entry["more"] = [control(name, recipe, resolved, errors) for name in step.more]

@@ -186,8 +186,8 @@ def draw_image(overlay: Overlay, recipe: Recipe, frame: Frame, result: Extractio
         "band",
         *_joined((columns, line + sign * width) for line, width in zip(centre, fwhm, strict=True) for sign in (-1, 1)),
     )
-    offsets = result.resolved.nods.offsets if result.resolved.nods.mode != "ignore" else None
-    pieces = [(columns, _inside(line + offset, frame)) for offset in offsets or () for line in centre]
+    offsets = result.resolved.nods.places if result.resolved.nods.mode != "ignore" else ()
+    pieces = [(columns, _inside(line + offset, frame)) for offset in offsets for line in centre]
     overlay.draw("nods", *_joined(pieces))
     rows, found = np.nonzero(result.rejected)
     overlay.draw("rejected", found, rows)

@@ -316,20 +316,23 @@ class Gallery:
         chart.limits(y=factor * result.flux, hold=lines)
 
     def _new_ratio(self) -> Chart:
-        return Chart("Wavelength", "Optimal / other", 210, "Ratio, median of 15 columns:")
+        return Chart(
+            "Wavelength", "Optimal / other", 210, "Ratio, median of 15 columns; in the 1D viewer in these colours:"
+        )
 
     def _draw_ratio(self, chart: Chart, frame: Frame, result: Extraction, others: dict[str, tuple[Any, Any]]) -> None:
         wavelength, chart.x_axis.label = self._wavelength(result)
         chart.line("one", [np.nanmin(wavelength), np.nanmax(wavelength)], [1, 1], "#888888", stroke_width=1)
         drawn, ratios = ["one"], []
-        chart.legend = {name: CYCLE[number % len(CYCLE)] for number, name in enumerate(others)}
-        for number, (name, (flux, error)) in enumerate(others.items()):
+        # the colours of the same spectra in the 1D viewer
+        chart.legend = {name: COLOURS["compare" if number else "boxcar"] for number, name in enumerate(others)}
+        for name, (flux, error) in others.items():
             with np.errstate(invalid="ignore", divide="ignore"):
                 theirs = _median(flux)
                 # without light there is no ratio
                 lit = theirs > 3 * _median(np.where(np.isfinite(error), error, 0.0)) / np.sqrt(WINDOW)
                 ratio = np.where(lit, _median(result.flux[0]) / theirs, np.nan)
-            chart.line(name, wavelength, ratio, CYCLE[number % len(CYCLE)])
+            chart.line(name, wavelength, ratio, chart.legend[name])
             drawn.append(name)
             ratios.append(ratio)
         chart.drop(drawn)

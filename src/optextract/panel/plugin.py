@@ -108,6 +108,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
     source_rows = synced(List())
     badges = synced(List())
     notes = synced(List())
+    warnings = synced(List())
     comparison = synced(List())
     certificate = synced(Dict())
     can_undo = synced(Bool(False))
@@ -369,7 +370,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         lines = words.summaries(self.dataset_selected, frame, self.recipe, result)
         resolved = None if result is None else result.resolved
         self.steps = fields.form(self.recipe, resolved, lines, self._settings.errors, self.open_step)
-        self.source_rows = fields.source_rows(self.recipe, self._centres())
+        self.source_rows = fields.source_rows(self.recipe, self._centres(), self._settings.errors)
         self.code = {
             "python": self.as_python(),
             "command": self.as_command(),
@@ -379,7 +380,8 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         # profiles are compared when somebody looks: that takes as long as an extraction
         self.candidates = words.candidates(result) if result is not None and self.open_step == "kernel" else []
         told = () if result is None else result.quality.get("warnings", ())
-        self.notes = [*told, *(() if frame is None else (frame.meta or {}).get("notes", ()))]
+        self.warnings = [words.typeset(line) for line in told]
+        self.notes = [words.typeset(line) for line in (() if frame is None else (frame.meta or {}).get("notes", ()))]
         self.comparison = []
         if result is not None and self.open_step == "compare":
-            self.comparison = [line for found in self._comparisons() for line in found.words()]
+            self.comparison = [words.typeset(line) for found in self._comparisons() for line in found.words()]

@@ -15,6 +15,7 @@ from astropy import units as u
 
 from ..errors import OptextractError, bad_value
 from ..report.units import readable
+from ..warm import warm
 
 if TYPE_CHECKING:
     from ..batch import Review
@@ -149,6 +150,8 @@ def _serve(theme: str, port: int, browser: bool, announce: Callable[[str], None]
     solara.server.settings.theme.loader = "plain"
     solara.server.settings.main.mode = "production"
     server = solara.server.starlette.ServerStarlette(host="localhost", port=port)
+    # once after an installation this takes some seconds: here, and not at the first touch of a control
+    warm()
     server.serve_threaded()
     server.wait_until_serving()
     _log.info("serving at %s", server.base_url)

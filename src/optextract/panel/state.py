@@ -110,6 +110,8 @@ class Settings:
 
     def put_sources(self, value: Any, *, passing: bool = False) -> bool:
         """Set the sources: their number, their positions in pixels, or a whole section."""
+        for name in [name for name in self.errors if name.startswith("sources.items")]:
+            del self.errors[name]
         if isinstance(value, Sources):
             recipe = self.recipe.updated(sources=value)
         elif value == "auto" or (isinstance(value, int) and not isinstance(value, bool)):
@@ -120,6 +122,26 @@ class Settings:
             items = tuple(item if isinstance(item, Source) else Source(centre=_centre(item)) for item in value)
             recipe = self.recipe.updated(sources={"number": max(1, len(items)), "items": items})
         return self.replace(recipe, passing=passing)
+
+    def put_source(self, items: list[Source], number: int, row: Mapping[str, Any]) -> bool:
+        """Set one source from a line of the form; the others stay as they are.
+
+        Raises
+        ------
+        RecipeError
+            If the line breaks a rule; it is remembered in `errors` too.
+        """
+        where = fields.source_name(number)
+        name = str(row.get("name", "")).strip()
+        placed: list[Any] = list(items)
+        try:
+            placed[number] = {"name": name if name else None, "centre": fields.parameter(where, row)}
+            recipe = self.recipe.updated(sources={"number": max(1, len(placed)), "items": tuple(placed)})
+        except RecipeError as error:
+            self.errors[where] = ({part: row[part] for part in ("name", *fields.PARTS)}, str(error))
+            raise
+        self.errors.pop(where, None)
+        return self.replace(recipe)
 
     def export(self, path: str | Path) -> Path:
         """Write the recipe; a mask that was drawn is copied beside it, so that the folder can move.

@@ -54,8 +54,8 @@ def is_cross_or_area(subset: Any) -> bool:
 def region_of(state: Any, data: Any, frame: Frame) -> dict[str, Any]:
     """Translate a subset into fields of `Recipe.region`.
 
-    A rectangle keeps its exact bounds, and so does a polygon its corners. Any other shape, and whatever is combined
-    from several, becomes the box of its pixels if it is one, else a mask file.
+    A rectangle keeps its bounds, and a polygon its corners, to a thousandth of a pixel. Any other shape, and whatever
+    is combined from several, becomes the box of its pixels if it is one, else a mask file.
 
     Parameters
     ----------
@@ -79,15 +79,20 @@ def region_of(state: Any, data: Any, frame: Frame) -> dict[str, Any]:
     if isinstance(state, RangeSubsetState):
         axis = _axis_of(state)
         if axis is not None:
-            return {**NOTHING, ("cross", "disp")[axis]: (float(state.lo), float(state.hi))}
+            return {**NOTHING, ("cross", "disp")[axis]: _rounded(state.lo, state.hi)}
         return {**NOTHING, "disp": _columns(_in_range(state, frame))}
     roi = state.roi if isinstance(state, RoiSubsetState) else None
     if isinstance(roi, RectangularROI) and not roi.theta:
-        return {**NOTHING, "cross": (float(roi.ymin), float(roi.ymax)), "disp": (float(roi.xmin), float(roi.xmax))}
+        return {**NOTHING, "cross": _rounded(roi.ymin, roi.ymax), "disp": _rounded(roi.xmin, roi.xmax)}
     if isinstance(roi, (PolygonalROI, RectangularROI)):
         corners = roi.to_polygon() if isinstance(roi, RectangularROI) else (roi.vx, roi.vy)
-        return {**NOTHING, "polygon": tuple((float(x), float(y)) for x, y in zip(*corners, strict=True))}
+        return {**NOTHING, "polygon": tuple(_rounded(x, y) for x, y in zip(*corners, strict=True))}
     return _from_mask(_mask(state, data, frame))
+
+
+def _rounded(one: float, other: float) -> tuple[float, float]:
+    """What a mouse can tell of two positions, to a thousandth of a pixel: more digits only hide what a recipe says."""
+    return round(float(one), 3), round(float(other), 3)
 
 
 def _in_range(state: Any, frame: Frame) -> NDArray[np.bool_]:

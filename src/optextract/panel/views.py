@@ -80,6 +80,35 @@ def holds(viewer: Any, result: Extraction) -> bool:
     return spectral_axis(viewer, result) is not None and flux_converter(viewer, result) is not None
 
 
+#: Part of the preview's points within the limits of a viewer that counts as being seen.
+_IN_SIGHT = 0.05
+
+
+def _preview(overlay: Overlay) -> FloatArray:
+    """Values of the preview at the positions that a 1D viewer shows."""
+    mark, state = overlay.marks.get("preview"), overlay.viewer.state
+    # an empty viewer has no limits yet
+    if mark is None or not np.size(mark.x) or None in (state.x_min, state.x_max, state.y_min, state.y_max):
+        return np.empty(0)
+    low, high = sorted((state.x_min, state.x_max))
+    values = np.atleast_2d(mark.y)[:, (mark.x >= low) & (mark.x <= high)]
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _part_in_sight(overlay: Overlay) -> float:
+    values, state = _preview(overlay), overlay.viewer.state
+    return float(np.mean((values >= state.y_min) & (values <= state.y_max))) if values.size else 0.0
+
+
+def _bring_into_sight(overlay: Overlay) -> None:
+    """Widen the limits of flux: a preview that was seen, and that a change has moved out of them, seems to be gone."""
+    values, state = _preview(overlay), overlay.viewer.state
+    if values.size:
+        low, high = np.percentile(values, [1, 99])
+        margin = 0.1 * (high - low)
+        state.y_min, state.y_max = min(state.y_min, low - margin), max(state.y_max, high + margin)
+
+
 class Views:
     """Marks of one panel; those of viewers that are gone are forgotten."""
 
@@ -137,7 +166,10 @@ class Views:
             if x is None or convert is None:
                 overlay.clear()
             else:
+                before = _part_in_sight(overlay)
                 draw_spectrum(overlay, x, spectra, convert)
+                if before > _IN_SIGHT > _part_in_sight(overlay):
+                    _bring_into_sight(overlay)
         for viewer, overlay in self._overlays.items():
             if viewer not in used:
                 overlay.clear()

@@ -16,7 +16,7 @@ from ..results import Extraction, Flag
 from ..validate import Certificate
 from .marks import candidate_colour
 
-__all__ = ["as_command", "as_python", "badges", "candidates", "figure", "signal_to_noise", "summaries"]
+__all__ = ["as_command", "as_python", "badges", "candidates", "figure", "signal_to_noise", "summaries", "typeset"]
 
 #: Flags of columns that are worth a badge, in words, where they touch more than this fraction of the columns.
 _FLAG_FRACTION = 0.02
@@ -40,6 +40,11 @@ _VARIANCES = {
     "gain": "variance from gain and read noise",
     "empirical": "variance measured on the data",
 }
+
+
+def typeset(text: str) -> str:
+    """Return a sentence as a screen can show it: the library writes what every terminal can."""
+    return text.replace("+-", "\u00b1")
 
 
 def _unit(unit: u.UnitBase) -> str:
@@ -149,12 +154,14 @@ def figure(result: Extraction, name: str, source: int = 0) -> float | None:
 
 def candidates(result: Extraction) -> list[dict[str, Any]]:
     """Return the profiles that were compared on the kernel slice, best first, with chi2 and BIC, and which is used."""
+    # tenths tell good fits apart, and only crowd the table where none is good
+    digits = 1 if all(found.bic < 1000 for found in result.kernel.candidates) else 0
     return [
         {
             "kind": found.kind,
             "colour": candidate_colour(found.kind),
-            "chi2": f"{found.chi2:.1f}",
-            "bic": f"{found.bic:.1f}",
+            "chi2": f"{found.chi2:.{digits}f}",
+            "bic": f"{found.bic:.{digits}f}",
             "fwhm": f"{found.fwhm:.2f}",
             "chosen": found.kind == result.resolved.profile.kind,
         }
@@ -218,7 +225,7 @@ def certificate(found: Certificate) -> dict[str, Any]:
                 "found": f"{100 * figures['completeness']:.0f} %",
             }
         )
-    return {"words": list(found.words()), "rows": rows}
+    return {"words": [typeset(line) for line in found.words()], "rows": rows}
 
 
 def as_python(recipe: Recipe, path: str | None, slit: str | int | None) -> str:

@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ..compiled import contiguous, profile
-
-__all__ = ["FWHM_SIGMA", "Filled", "Gaussian", "Shape"]
+__all__ = ["FWHM_SIGMA", "Gaussian", "Shape"]
 
 FloatArray = NDArray[np.float64]
 
@@ -50,7 +48,7 @@ class Shape:
         return self.cdf(u), self.pdf(u)
 
     def fast(self) -> Shape:
-        """Return an equal shape that is quicker on many pixels (error below 1e-7 of the peak)."""
+        """Return an equal shape that is quicker on many pixels (error below 1e-7 of the peak), as the stages use it."""
         return self
 
     def _window(self, n_cross: int, centre: FloatArray, fwhm: FloatArray) -> tuple[int, int]:
@@ -133,25 +131,7 @@ class Shape:
         return self.cdf((np.asarray(upper) - centre) / fwhm) - self.cdf((np.asarray(lower) - centre) / fwhm)
 
 
-class Filled(Shape):
-    """Shape whose integrals a compiled loop writes: subclasses give `fill` and `fill_derivatives` instead."""
-
-    def integrate(self, n_cross: int, centre: FloatArray, fwhm: FloatArray) -> FloatArray:
-        """Fraction of the flux in each pixel, shape (n_disp, n_cross)."""
-        out = np.empty((len(centre), 1, n_cross))
-        self.fill(out, 0, contiguous(centre), contiguous(fwhm))
-        return out[:, 0]
-
-    def derivatives(
-        self, n_cross: int, centre: FloatArray, fwhm: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Profile and its derivatives with respect to centre and log FWHM, each of shape (n_disp, n_cross)."""
-        out = [np.empty((len(centre), 1, n_cross)) for _ in range(3)]
-        self.fill_derivatives(*out, 0, contiguous(centre), contiguous(fwhm))
-        return out[0][:, 0], out[1][:, 0], out[2][:, 0]
-
-
-class Gaussian(Filled):
+class Gaussian(Shape):
     """Normal distribution; ``FWHM = 2 sqrt(2 ln 2) sigma``."""
 
     name = "gaussian"
@@ -170,19 +150,3 @@ class Gaussian(Filled):
         from ._table import tabulated_gaussian
 
         return tabulated_gaussian()
-
-    def fill(self, terms: FloatArray, slot: int, centre: FloatArray, fwhm: FloatArray) -> None:
-        """Write the integrals over each pixel into ``terms[:, slot]``."""
-        profile.fill_gaussian(terms, slot, contiguous(centre), contiguous(fwhm), self.reach)
-
-    def fill_derivatives(
-        self,
-        terms: FloatArray,
-        shifts: FloatArray,
-        widths: FloatArray,
-        slot: int,
-        centre: FloatArray,
-        fwhm: FloatArray,
-    ) -> None:
-        """Write integrals and their derivatives into the slot of each array."""
-        profile.fill_gaussian_derivatives(terms, shifts, widths, slot, contiguous(centre), contiguous(fwhm), self.reach)

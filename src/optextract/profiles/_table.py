@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 
 from ..compiled import contiguous, profile
 from ..errors import RecipeError, bad_value
-from ._shape import FWHM_SIGMA, Filled, Gaussian, Shape
+from ._shape import FWHM_SIGMA, Gaussian, Shape
 
 __all__ = [
     "MIN_MOFFAT_INDEX",
@@ -34,7 +34,7 @@ MIN_MOFFAT_INDEX = 1.5
 MOFFAT_INDICES = (2.0, 12.0)
 
 
-class Tabulated(Filled):
+class Tabulated(Shape):
     """Profile known by its cumulative distribution and density on a uniform grid, joined by cubic Hermite pieces.
 
     Parameters
@@ -121,6 +121,20 @@ class Tabulated(Filled):
                 out[outside] = mass * self._tail / np.abs(v) * (v / edge) ** -self._tail
         return out
 
+    def integrate(self, n_cross: int, centre: FloatArray, fwhm: FloatArray) -> FloatArray:
+        """Fraction of the flux in each pixel, shape (n_disp, n_cross)."""
+        out = np.empty((len(centre), 1, n_cross))
+        self.fill(out, 0, contiguous(centre), contiguous(fwhm))
+        return out[:, 0]
+
+    def derivatives(
+        self, n_cross: int, centre: FloatArray, fwhm: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Profile and its derivatives with respect to centre and log FWHM, each of shape (n_disp, n_cross)."""
+        profile, shift, width = (np.empty((len(centre), 1, n_cross)) for _ in range(3))
+        self.fill_derivatives(profile, shift, width, 0, contiguous(centre), contiguous(fwhm))
+        return profile[:, 0], shift[:, 0], width[:, 0]
+
     def fill(self, terms: FloatArray, slot: int, centre: FloatArray, fwhm: FloatArray) -> None:
         """Write the integrals over each pixel into ``terms[:, slot]``."""
         profile.fill_table(terms, slot, contiguous(centre), contiguous(fwhm), *self._table)
@@ -185,7 +199,7 @@ class Moffat(Shape):
 
 @lru_cache(maxsize=1)
 def tabulated_gaussian() -> Tabulated:
-    """Normal distribution in pieces of 1/128 FWHM: good to 2e-10, and four times as quick as the error function."""
+    """Normal distribution in pieces of 1/128 FWHM: good to 2e-10, and quicker than the error function."""
     exact = Gaussian()
     u = np.arange(-_GAUSSIAN_NODES, _GAUSSIAN_NODES + 1) / 128.0
     return Tabulated("gaussian", u, exact.cdf(u), exact.pdf(u))

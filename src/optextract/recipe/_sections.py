@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ._fields import Auto, FileRef, Finite, Param, Parameter, Positive, Range, Section
 
@@ -148,6 +148,18 @@ class Trace(Section):
     fwhm_degree: Auto | Annotated[int, Field(ge=0, le=6)] = Field(
         "auto", description="degree of the width's polynomial"
     )
+    coefficients: tuple[Param, ...] = Field(
+        (),
+        description="Legendre coefficients of the centre from degree 1 on, pixel, over the region's columns mapped to "
+        "[-1, 1]; degree auto: at least as many",
+        max_length=10,
+    )
+    fwhm_coefficients: tuple[Param, ...] = Field(
+        (),
+        description="the same of the natural logarithm of the FWHM, for all sources; where profile.fwhm is fixed they "
+        "are held too",
+        max_length=6,
+    )
     given: FileRef | tuple[Finite, ...] | None = Field(
         None, description="a trace to be used: one centre per column, or a file that holds them"
     )
@@ -155,6 +167,21 @@ class Trace(Section):
     bins: Auto | Annotated[int, Field(ge=1)] | tuple[Finite, ...] = Field(
         "auto", description="number of bins along dispersion, or their edges in pixels"
     )
+
+    @field_validator("coefficients", "fwhm_coefficients")
+    @classmethod
+    def _within_degree(cls, value: tuple[Parameter, ...], info: ValidationInfo) -> tuple[Parameter, ...]:
+        name = {"coefficients": "degree", "fwhm_coefficients": "fwhm_degree"}[str(info.field_name)]
+        most = info.data.get(name, "auto")
+        if most != "auto" and len(value) > most:
+            raise ValueError(f"must have no more members than trace.{name} allows, {most}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_trace(self) -> Trace:
+        if self.given is not None and self.coefficients:
+            raise ValueError("must have no coefficients where a trace is given")
+        return self
 
 
 class Noise(Section):
@@ -184,9 +211,26 @@ class Nods(Section):
     offsets: tuple[Finite, ...] | None = Field(
         None, description="offsets from the source, pixel; absent: from the header"
     )
+    spacing: Param = Field(
+        Parameter(),
+        description="factor on the offsets; absent: fitted (1, within 5 %) where the offsets are not given, else 1",
+    )
     depths: tuple[Finite, ...] | None = Field(
         None, description="depths relative to the source (negative); absent: fitted"
     )
+
+    @field_validator("spacing")
+    @classmethod
+    def _is_factor(cls, value: Parameter) -> Parameter:
+        if (value.value is not None and value.value <= 0) or (value.bounds is not None and value.bounds[0] <= 0):
+            raise ValueError("must be greater than 0")
+        return value
+
+    @property
+    def places(self) -> tuple[float, ...]:
+        """Offsets with their spacing as it stands, pixel; empty where none are given."""
+        factor = 1.0 if self.spacing.value is None else self.spacing.value
+        return () if self.offsets is None else tuple(factor * offset for offset in self.offsets)
 
 
 class Rejection(Section):
@@ -194,8 +238,8 @@ class Rejection(Section):
 
     mode: Auto | Literal["spare"] | bool = Field(
         "auto",
-        description="true, false, or spare: columns above S/N 20 keep their profile's pixels; "
-        "auto: spare where the pipeline has already rejected, else true",
+        description="spare: columns above S/N 20 keep their profile's pixels; "
+        "auto: spare where the pipeline has already rejected, else all are looked at",
     )
     threshold: Positive = Field(5.0, description="in units of the pixel's error")
     floor: Annotated[float, Field(ge=0, lt=1)] = Field(

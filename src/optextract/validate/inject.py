@@ -183,10 +183,10 @@ def _twins_of(frame: Frame, result: Extraction) -> list[tuple[float, float]]:
         return []
     told = dict(zip(frame.meta.get("nod_offsets", ()), frame.meta.get("nod_depths", ()), strict=False))
     if nods.depths is not None:
-        return list(zip(nods.offsets, nods.depths, strict=True))
+        return list(zip(nods.places, nods.depths, strict=True))
     if all(offset in told for offset in nods.offsets):
-        return [(offset, float(told[offset])) for offset in nods.offsets]
-    return [(offset, _fitted_depth(frame, result, offset)) for offset in nods.offsets]
+        return [(place, float(told[offset])) for place, offset in zip(nods.places, nods.offsets, strict=True)]
+    return [(place, _fitted_depth(frame, result, place)) for place in nods.places]
 
 
 def _fitted_depth(frame: Frame, result: Extraction, offset: float) -> float:

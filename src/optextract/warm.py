@@ -1,0 +1,52 @@
+"""Compile all loops now, so that nobody waits for them in the middle of work: ``python -m optextract.warm``.
+
+The first extraction after an installation compiles what it needs, which takes some ten seconds; what was compiled is
+kept on disk, beside the package or, where that cannot be written to, in the user's folder for caches.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import numpy as np
+
+from .frame import Frame
+from .pipeline import extract
+from .profiles import Gaussian
+from .recipe import Recipe
+
+__all__ = ["warm"]
+
+_log = logging.getLogger(__name__)
+
+#: Together these go through every loop.
+_RECIPES: tuple[dict[str, Any], ...] = (
+    {},
+    {"profile": {"kind": "moffat"}, "sources": {"number": 2}},
+    {"nods": {"mode": "model", "offsets": (-6.0, 6.0)}, "background": {"degree": 1, "along": "column"}},
+)
+
+
+def _small_frame() -> Frame:
+    """A bright source with a hit of two pixels and photon noise from its own pixels, on 25 x 200 pixels."""
+    random = np.random.default_rng(1)
+    profile = Gaussian().integrate(25, np.full(200, 12.2), np.full(200, 2.0)).T
+    flux = random.poisson(2000.0 * profile + 20.0).astype(float)
+    flux[12:14, 100] += 3000.0
+    variance = np.maximum(flux, 1.0) + 9.0
+    return Frame(flux - 20.0, variance=variance, variance_parts={"poisson": variance - 9.0})
+
+
+def warm() -> None:
+    """Run every compiled loop once, on a frame that is made here."""
+    start = time.perf_counter()
+    frame = _small_frame()
+    for fields in _RECIPES:
+        extract(frame, Recipe(**fields))
+    _log.info("the compiled loops are there, after %.1f s", time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    warm()

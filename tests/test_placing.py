@@ -1,0 +1,126 @@
+"""Sources placed on the kernel slice, faint ones beside bright ones too, and one more looked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import optextract as ox
+from optextract.kernel import coadd
+from optextract.placing import another_source, place_sources, width_at
+from optextract.profiles import Moffat
+from optextract.simulate import make_scene, pixel_profile
+
+
+@pytest.mark.parametrize("places", [(11.7,), (9.1, 14.0), (10.2, 12.3), (7.0, 12.0, 16.4)])
+def test_sources_are_placed_where_they_are(columns, places):
+    data, weight = columns(places=places, fluxes=(50.0, 35.0, 30.0)[: len(places)])
+    cut = coadd(data, weight, (0, 399), "median")
+    found = place_sources(cut, places[0], 2.0, len(places), (), (0.5, 8.0))
+    np.testing.assert_allclose(sorted(found.positions), places, atol=0.4)
+    assert found.fwhm == pytest.approx(1.8, rel=0.35)
+
+
+@pytest.mark.parametrize(("places", "fluxes"), [((11.7,), (50.0,)), ((9.1, 14.0), (50.0, 35.0))])
+def test_width_is_that_of_given_positions(columns, places, fluxes):
+    cut = coadd(*columns(places=places, fluxes=fluxes), (0, 399), "median")
+    assert width_at(cut, places, 3.0, (), (0.5, 8.0)) == pytest.approx(1.8, rel=0.15)
+    assert width_at(cut, places, 3.0, (), (2.5, 8.0)) == pytest.approx(2.5, rel=0.01)
+
+
+def test_sources_are_placed_inside_the_good_rows(columns):
+    data, weight = columns(places=(15.0,))
+    weight[:, :12] = 0.0
+    (row,) = place_sources(coadd(data, weight, (0, 399), "median"), 4.0, 2.0, 1, (), (0.5, 8.0)).positions
+    assert 12.0 < row < 24.0
+
+
+def test_two_good_rows_do_not_tell_where_a_source_is(columns):
+    data, weight = columns()
+    weight[:, :11] = weight[:, 13:] = 0.0
+    found = place_sources(coadd(data, weight, (0, 399), "median"), 11.6, 1.9, 2, (), (0.5, 8.0))
+    assert (found.positions, found.fwhm) == ((11.6, 11.6), 1.9)
+
+
+def test_sources_for_which_there_is_no_room_stand_beside_the_first(columns):
+    """They are to be judged by the fit, which says how little is known of them."""
+    data, weight = columns()
+    weight[:, :10] = weight[:, 14:] = 0.0
+    found = place_sources(coadd(data, weight, (0, 399), "median"), 11.7, 6.0, 4, (), (5.0, 8.0))
+    np.testing.assert_allclose(np.diff(found.positions), found.fwhm)
+    assert 5.0 <= found.fwhm <= 8.0
+
+
+def test_a_place_without_light_stays_where_it_was_asked_for(columns):
+    cut = coadd(*columns(fluxes=(-500.0,), fwhm=9.0), (0, 399), "median")
+    found = place_sources(cut, 11.7, 2.0, 1, (), (0.5, 8.0))
+    assert abs(found.positions[0] - 11.7) <= 2.0
+    assert found.fwhm == 2.0
+
+
+def test_width_at_a_place_without_light_is_the_approximate_one(columns):
+    data, weight = columns(fluxes=(-50.0,))
+    assert width_at(coadd(data, weight, (0, 399), "median"), (11.7,), 2.2, (), (0.5, 8.0)) == 2.2
+
+
+@pytest.mark.parametrize("apart", [1.3, 2.5, 6.0])
+def test_one_source_more_is_found_with_its_evidence(columns, apart):
+    cut = coadd(*columns(2000, places=(10.2, 10.2 + apart * 1.8), fluxes=(50.0, 20.0)), (0, 1999), "mean")
+    placed, evidence = another_source(cut, (10.2,), 2.0, (), (0.5, 8.0))
+    np.testing.assert_allclose(sorted(placed.positions), (10.2, 10.2 + apart * 1.8), atol=0.1)
+    assert placed.fwhm == pytest.approx(1.8, rel=0.05)
+    assert evidence > 500
+
+
+def test_no_source_more_where_one_explains_the_slice(columns):
+    cut = coadd(*columns(2000), (0, 1999), "mean")
+    assert another_source(cut, (11.7,), 1.8, (), (0.5, 8.0)) is None
+
+
+def test_a_second_source_too_close_or_too_faint_is_none(columns):
+    near = coadd(*columns(2000, places=(10.2, 11.0), fluxes=(50.0, 50.0)), (0, 1999), "mean")
+    assert another_source(near, (10.6,), 2.0, (), (0.5, 8.0)) is None
+    faint = coadd(*columns(20000, places=(10.2, 16.0), fluxes=(50.0, 2.0)), (0, 19999), "mean")
+    assert another_source(faint, (10.2,), 1.8, (), (0.5, 8.0)) is None
+
+
+def test_a_slice_of_few_rows_has_no_place_for_another_source(columns):
+    data, weight = columns(2000, places=(10.2, 13.0), fluxes=(50.0, 40.0))
+    weight[:, :8] = weight[:, 17:] = 0.0
+    assert another_source(coadd(data, weight, (0, 1999), "mean"), (10.2,), 1.8, (), (0.5, 8.0)) is None
+
+
+@pytest.mark.parametrize("shape", [None, Moffat(2.5)], ids=["gaussian", "moffat"])
+@pytest.mark.parametrize(("apart", "ratio"), [(2.0, 3), (3.0, 10), (4.0, 50), (6.0, 10), (8.0, 50)])
+def test_a_faint_source_beside_a_bright_one_is_placed_and_the_bright_one_is_not_split(columns, apart, ratio, shape):
+    """What a grid leaves of the bright source, and the wings that a Gaussian lacks, are more than the faint one."""
+    places = (9.2, 9.2 + apart)
+    data, weight = columns(2000, places=places, fluxes=(400.0, 400.0 / ratio), shape=shape)
+    found = place_sources(coadd(data, weight, (0, 1999), "mean"), 9.0, 2.0, 2, (), (0.5, 8.0))
+    np.testing.assert_allclose(found.positions, places, atol=0.1)
+    assert found.fwhm == pytest.approx(1.8, rel=0.02)
+
+
+def test_sources_stand_in_the_order_of_their_flux(columns):
+    data, weight = columns(2000, places=(8.0, 12.0, 16.0), fluxes=(10.0, 90.0, 40.0))
+    found = place_sources(coadd(data, weight, (0, 1999), "mean"), 12.0, 2.0, 3, (), (0.5, 8.0))
+    np.testing.assert_allclose(found.positions, (12.0, 16.0, 8.0), atol=0.1)
+
+
+def test_wings_are_no_further_source(columns):
+    cut = coadd(*columns(2000, fluxes=(400.0,), shape=Moffat(2.5)), (0, 1999), "mean")
+    assert another_source(cut, (11.7,), 1.8, (), (0.5, 8.0)) is None
+
+
+# in whole extractions ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("apart", "ratio", "snr"), [(6.0, 10, 30.0), (3.0, 50, 100.0)])
+def test_fluxes_of_a_faint_and_a_bright_source_are_those_of_the_truth(apart, ratio, snr):
+    one = make_scene("mid", 3, shape=(31, 800), snr=snr, centre=12.2, fwhm=1.8, slope=0.0)
+    second = one.truth.flux[0] / ratio
+    light = second * pixel_profile(np.arange(31), one.truth.centre[0] + apart, one.truth.fwhm[0])
+    result = ox.extract(one.frame.replace(flux=one.frame.flux + light), ox.Recipe(sources={"number": 2}))
+    for flux, error, truth in zip(result.flux, result.uncertainty, (one.truth.flux[0], second), strict=True):
+        assert abs(np.nanmean(flux - truth)) < 4 * np.sqrt(np.nanmean(error**2) / 800)
+    np.testing.assert_allclose(np.median(result.centre, axis=1), (12.2, 12.2 + apart), atol=0.1)
