@@ -46,3 +46,32 @@ def test_bright_line_keeps_its_pixels_though_its_photons_make_the_variance_huge(
     assert np.isfinite(result.residual[:, 190:211]).all()
     line = slice(195, 206)
     assert (result.flux[0] - made.truth.flux[0])[line].sum() == pytest.approx(flux[line].sum(), rel=0.01)
+
+
+def lit_slit(rng, *, sky=300.0):
+    """An unrectified frame with the sky in it: a slit of 15 rows that shutters' bars cross, dark rows beside it."""
+    n_cross, n_disp = 27, 400
+    row = np.arange(n_cross)[:, None]
+    path = 12.3 + 2.0 * np.linspace(0, 1, n_disp) ** 2
+    slit = ((row >= 6) & (row <= 20)) * np.where((row == 10) | (row == 15), 0.8, 1.0)
+    light = 40.0 * np.exp(-0.5 * ((row - path) / 0.8) ** 2) / (0.8 * np.sqrt(2 * np.pi))
+    variance = 9.0 + sky * slit + light
+    flux = sky * slit + light + rng.standard_normal(variance.shape) * np.sqrt(variance)
+    return ox.Frame(flux, variance=variance, meta={"rectified": False, "planned_trace": path, "planned_cross": 13.0})
+
+
+def test_slit_lit_by_the_sky_is_not_the_source(rng):
+    frame = lit_slit(rng)
+    result = ox.extract(frame)
+    np.testing.assert_allclose(result.centre[0], frame.meta["planned_trace"], atol=0.01)
+    assert 1.0 < np.median(result.fwhm) < 3.0
+    assert np.isnan(result.residual[[4, 22]]).all()
+    assert np.isfinite(result.residual[6:21]).all()
+    assert any("The sky is still in the frame and lights rows 6 to 20" in words for words in result.quality["warnings"])
+    assert (result.flags & int(ox.Flag.PRIOR_SHAPE)).all()
+
+
+def test_slit_without_the_sky_is_searched_as_ever(rng):
+    result = ox.extract(lit_slit(rng, sky=0.0))
+    assert not any("sky" in words for words in result.quality["warnings"])
+    assert np.isfinite(result.residual[4]).all()

@@ -81,6 +81,19 @@ class Detection:
         """Whether the source stands out of the noise."""
         return self.snr >= STANDS_OUT
 
+    @property
+    def unlike_rectified(self) -> str:
+        """What a reader must know of a path that bends in a frame that should be rectified."""
+        return (
+            f"The file says that the frame is rectified, but its trace moves by {np.ptp(self.row):.0f} rows: fitted as "
+            "that of an unrectified one."
+        )
+
+    def nothing_at(self, path: FloatArray) -> Detection:
+        """The same bins without a source: it is to be taken on a path, one row per column of the window."""
+        row = np.interp(self.column, np.arange(len(path)), path)
+        return replace(self, row=row, snr=0.0, lines=False, line_snr=0.0)
+
 
 def detect(
     data: FloatArray,

@@ -95,8 +95,12 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     path = given if given is not None else planned_trace(frame, recipe)
     planned = _planned(frame, window, recipe, path)
     detection = _detect(frame, window, recipe, path, planned, nods)
+    blind = window.lit and path is not None and given is None and not sources.items
+    if blind and path is not None:
+        # what is left of the sky is far brighter than a source may be: nothing that is seen tells where it is
+        detection = detection.nothing_at(path[window.column : window.column + window.n_disp] - window.row)
     named = tuple(item.centre.value - window.row for item in sources.items if item.centre.value is not None)
-    told = bool(named) or given is not None
+    told = bool(named) or given is not None or blind
     warnings = _doubts(detection, planned, window, told, path)
     columns = choose_columns(detection, window.n_disp, recipe.kernel, window.column)
     if detection.lines and recipe.kernel.disp is None:
@@ -151,7 +155,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         problem = replace(problem, background=cross_basis(window.n_cross, 2))
     if frame.meta.get("rectified") is True:
         if detection.curved:
-            warnings += (_unlike_its_file(detection),)
+            warnings += (detection.unlike_rectified,)
         else:
             problem = replace(problem, prior_bend=_BEND)
     geometry = start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
@@ -286,13 +290,6 @@ def _doubts(
             f"position {planned + window.row:.1f}.",
         )
     return ()
-
-
-def _unlike_its_file(detection: Detection) -> str:
-    return (
-        f"The file says that the frame is rectified, but its trace moves by {np.ptp(detection.row):.0f} rows: fitted "
-        "as that of an unrectified one."
-    )
 
 
 def _line_columns(detection: Detection) -> tuple[int, int]:

@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from .compiled import contiguous, order
 from .frame import Frame
 from .noise import Variance
+from .robust import median
 
 __all__ = ["Window", "cut"]
 
 FloatArray = NDArray[np.float64]
 
 _HUGE = 1e3  # times the variance of a pixel's row and of its column: how some pipelines mark a bad pixel
+_LEAST_ROWS, _COVERED = 12, 0.3  # of a slit that the sky may light, and of the columns of each
+# part of the rows that must be lit, at which quantile they tell their level, how much brighter one and how much darker
+# the rows beside the slit may be, and S/N of the level
+_LIT, _HIGH, _ALIKE, _DARK, _LIT_SNR = 0.4, 0.75, 2.0, 0.35, 30.0
 _LIGHT = 5.0  # sigma: what is brighter owes its variance to its own photons
 
 
@@ -34,6 +39,8 @@ class Window:
         Shape of the frame, (n_cross, n_disp).
     warnings : tuple of str
         What was left out that the frame does not mark.
+    lit : bool
+        Whether the sky is still in the frame and lights a part of the rows, the slit, to which the box was cut.
     """
 
     data: FloatArray
@@ -43,6 +50,7 @@ class Window:
     column: int
     shape: tuple[int, int]
     warnings: tuple[str, ...] = ()
+    lit: bool = False
 
     @property
     def n_disp(self) -> int:
@@ -125,7 +133,18 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
     if marked is not None:
         good &= ~marked
         data[marked], total[marked] = 0.0, 1.0
-    return Window(data, np.where(good, 1.0 / total, 0.0), total, int(rows[0]), int(columns[0]), frame.shape)
+    words: tuple[str, ...] = ()
+    slit = _lit_rows(data, total, good) if frame.meta.get("planned_trace") is not None else None
+    if slit is not None:
+        good[:, ~slit] = False
+        data[:, ~slit], total[:, ~slit] = 0.0, 1.0
+        ends = np.flatnonzero(slit)[[0, -1]] + int(rows[0])
+        words = (
+            f"The sky is still in the frame and lights rows {ends[0]} to {ends[1]}: only these take part, and the "
+            "source is taken where it is planned. Subtract the nods from each other first.",
+        )
+    weight = np.where(good, 1.0 / total, 0.0)
+    return Window(data, weight, total, int(rows[0]), int(columns[0]), frame.shape, words, slit is not None)
 
 
 def _marked_by_variance(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -146,3 +165,26 @@ def _marked_by_variance(data: FloatArray, total: FloatArray, good: NDArray[np.bo
     order.middle_of_rows(contiguous(data), good & ~marked, 1, level)
     marked &= data - level[:, None] < _LIGHT * np.sqrt(total)
     return marked
+
+
+def _lit_rows(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Rows of a slit that the sky lights, between rows that it does not; None where there is no such thing.
+
+    A source may be bright, but it does not light many rows alike.
+    """
+    seen = good.mean(axis=0) > _COVERED
+    if np.count_nonzero(seen) < _LEAST_ROWS:
+        return None
+    middle, error = np.zeros((2, data.shape[1]))
+    for row in np.flatnonzero(seen):
+        middle[row] = median(data[good[:, row], row])
+        error[row] = np.sqrt(median(total[good[:, row], row]) / np.count_nonzero(good[:, row]))
+    level = np.quantile(middle[seen], _HIGH)
+    lit, dark = seen & (middle > 0.5 * level), seen & (middle < _DARK * level)
+    inside = np.flatnonzero(lit)
+    if level < _LIT_SNR * median(error[seen]) or len(inside) < _LIT * np.count_nonzero(seen) or not dark.any():
+        return None
+    # one piece, lit alike, and nothing dark within
+    if np.count_nonzero(lit[inside[0] : inside[-1] + 1]) < len(inside) or middle[seen].max() > _ALIKE * level:
+        return None
+    return lit
