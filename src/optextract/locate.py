@@ -20,6 +20,7 @@ from .paths import given_trace, image_trace, planned_trace, row_of
 from .placing import another_source, place_sources, width_at
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, make_shape, moffat_between
 from .recipe import Recipe
+from .straight import bend_of, straight_slice
 from .templates import Placed, place_template
 from .window import Window
 
@@ -127,11 +128,16 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         first = float(given[window.column + int(cut.centre_column)]) - window.row
     fwhm0 = profile.fwhm.value if profile.fwhm.value is not None else detection.fwhm
     from_data = detection.snr >= _SHAPE_SNR
+    # for one source a slice of a trace that moves is but a little broad; of several it would show some more
+    bend = None
+    if from_data and sources.find == "continuum" and (number > 1 or sources.number == "auto"):
+        bend = bend_of(frame, window, path, cut.centre_column)
+    flat = cut if bend is None else straight_slice(window, detection, bend, recipe)
     if len(named) >= number:
         # a source found alone is as wide as all of them together
-        positions, width = named, width_at(cut, named, fwhm0, nods, bounds) if detection.found else fwhm0
+        positions, width = named, width_at(flat, named, fwhm0, nods, bounds) if detection.found else fwhm0
     elif detection.found or named:
-        placed_on = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
+        placed_on = place_sources(flat, named[0] if named else first, fwhm0, number, nods, bounds)
         positions, width = placed_on.positions, placed_on.fwhm
         positions = (*named[:1], *positions[1:]) if named else _planned_first(positions, planned)
     else:
@@ -139,18 +145,19 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if profile.fwhm.value is not None:
         width = profile.fwhm.value
     if from_data and sources.find == "continuum":
-        seen, told_of = _look_for_nods(cut, positions, width, nods, recipe)
+        seen, told_of = _look_for_nods(flat, positions, width, nods, recipe)
         bounds = width_bounds(recipe, window, seen)
         if seen != nods and not named:
-            placed_on = place_sources(cut, positions[0], width, number, seen, bounds)
+            placed_on = place_sources(flat, positions[0], width, number, seen, bounds)
             positions, width = placed_on.positions, placed_on.fwhm
         nods = seen
         warnings += told_of
     if not nods and recipe.nods.mode in ("mask", "model"):
         rule = "given where neither the frame nor its kernel slice tells of nods"
         raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
-    if from_data and sources.number == "auto" and sources.find == "continuum" and path is None and not detection.curved:
-        positions, width = _add_sources(cut, positions, width, nods, bounds)
+    may_add = path is None and (bend is not None or not detection.curved)
+    if from_data and sources.number == "auto" and sources.find == "continuum" and may_add:
+        positions, width = _add_sources(flat, positions, width, nods, bounds)
         positions = _planned_first(positions, named[0] if named else planned)
     bounds, extremes = width_limits(recipe, bounds, width, nods, from_data)
     placed = None
@@ -164,7 +171,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     problem = replace(problem, fwhm_extremes=extremes)
     if frame.meta.get("rectified") is True:
         problem = replace(problem, prior_bend=_BEND)
-    geometry = _start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
+    geometry = _start_geometry(window, detection, positions, width, path, bend, cut.centre_column, recipe)
     if placed is not None and placed.centre is not None:
         geometry = replace(geometry, centre=np.zeros(1))
     if path is not None and given is None:
@@ -376,6 +383,7 @@ def _start_geometry(
     positions: tuple[float, ...],
     width: float,
     path: FloatArray | None,
+    bend: FloatArray | None,
     at: float,
     recipe: Recipe,
 ) -> Geometry:
@@ -389,9 +397,13 @@ def _start_geometry(
         shift = positions[0] - float(np.interp(at, np.arange(window.n_disp), inside)) if moves else 0.0
         return Geometry(domain, np.array([shift]), offsets, log_fwhm, inside)
     centre = np.array([positions[0]])
-    if detection.curved:
+    degree = 3 if recipe.trace.degree == "auto" else int(recipe.trace.degree)
+    if bend is not None:
+        x = np.linspace(-1, 1, window.n_disp)
+        centre = legfit(x, bend, min(degree, max(window.n_disp // 4, 0)))
+        centre[0] += positions[0]
+    elif detection.curved:
         x = 2 * detection.column / domain[1] - 1
         weight = np.clip(detection.bin_snr, 0.1, 10.0)
-        degree = 3 if recipe.trace.degree == "auto" else int(recipe.trace.degree)
         centre = legfit(x, detection.row, min(degree, max(len(x) // 4, 0)), w=weight)
     return Geometry(domain, centre, offsets, log_fwhm)

@@ -88,7 +88,7 @@ def figures(
     words = list(start.warnings) + list(variance.warnings)
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
-    words += _second_look(window, start, choice, layers)
+    words += _second_look(window, start, choice, layers, recipe)
     values: dict[str, Any] = {
         "chi2": chi2,
         "pull": MappingProxyType(dict(rescale.pulls)),
@@ -217,15 +217,13 @@ def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
     ]
 
 
-def _second_look(window: Window, start: Start, choice: Choice, layers: Layers) -> list[str]:
+def _second_look(window: Window, start: Start, choice: Choice, layers: Layers, recipe: Recipe) -> list[str]:
     """What the fit itself has to say."""
     words = [] if choice.fit.converged else ["The fit of trace and width did not converge."]
     if start.problem.free_width and start.from_data:
         words += _width_at_its_limit(np.exp(choice.fit.geometry.log_fwhm[:, 0]), start.problem.fwhm_bounds, choice.kind)
     if choice.noise > _POOR and choice.fit.geometry.given is None:
-        at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
-        positions = tuple(float(c) for c in layers.centre[:, at])
-        words += second_source(start, positions, float(layers.fwhm[0, at]), choice.fit.shape, window.row)
+        words += second_source(window, start, layers.centre, layers.fwhm, choice.fit.shape, recipe)
     return words
 
 
