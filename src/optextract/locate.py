@@ -22,6 +22,7 @@ from .profiles import MOFFAT_INDICES, Gaussian, Shape, Voigt, make_shape, moffat
 from .recipe import Recipe
 from .straight import bend_of, straight_slice
 from .templates import Placed, place_template
+from .widths import own_widths
 from .window import Window
 
 __all__ = ["SECOND_EVIDENCE", "Start", "locate", "steadied"]
@@ -159,7 +160,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if from_data and sources.number == "auto" and sources.find == "continuum" and may_add:
         positions, width = _add_sources(flat, positions, width, nods, bounds)
         positions = _planned_first(positions, named[0] if named else planned)
-    bounds, extremes = width_limits(recipe, bounds, width, nods, from_data)
+    widest = bounds
+    bounds, extremes = width_limits(recipe, widest, width, nods, from_data)
     placed = None
     if profile.kind == "template":
         placed = place_template(profile, frame, window, row_of(window, detection, path))
@@ -174,6 +176,13 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     geometry = _start_geometry(window, detection, positions, width, path, bend, cut.centre_column, recipe)
     if placed is not None and placed.centre is not None:
         geometry = replace(geometry, centre=np.zeros(1))
+    may_differ = sources.shape == "auto" and sources.find == "continuum" and placed is None
+    if may_differ and len(positions) > 1 and from_data and problem.free_width:
+        own = own_widths(window, geometry, problem, widest)
+        if own is not None:
+            geometry = own
+            bounds, extremes = width_limits(recipe, widest, np.exp(own.log_fwhm), nods, from_data)
+            problem = replace(problem, fwhm_bounds=bounds, fwhm_extremes=extremes)
     if path is not None and given is None:
         problem = replace(problem, max_degree=1)
     return Start(detection, cut, geometry, problem, from_data, warnings)
