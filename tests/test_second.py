@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import optextract as ox
-from optextract.simulate import make_scene
+from optextract.simulate import make_scene, pixel_profile
 
 
 def said(result):
@@ -43,3 +43,37 @@ def test_one_source_is_one(name):
 def test_nothing_is_said_where_two_were_asked_for():
     frame = make_scene("blend", 1).frame
     assert said(ox.extract(frame, ox.Recipe(sources={"number": 2}))) == []
+
+
+def beside(apart, bend=0.0, ratio=1.0, shape="gaussian", snr=30.0):
+    """A frame of two sources (or of one, where the ratio is 0) on a trace that moves by so many rows."""
+    shape_of = {"profile": shape, "rectified": bend == 0, "shape": (41, 800), "fwhm": 1.8, "slope": 0.0}
+    one = make_scene("mid", 3, snr=snr, centre=(18.0, 0.0, bend / 1.5) if bend else 18.2, **shape_of)
+    light = ratio * one.truth.flux[0] * pixel_profile(np.arange(41), one.truth.centre[0] + apart, one.truth.fwhm[0])
+    return one.frame.replace(flux=one.frame.flux + light), one.truth
+
+
+@pytest.mark.parametrize("apart", [3.0, 4.0, 6.0])
+@pytest.mark.parametrize("bend", [0.0, 8.0])
+def test_two_equal_sources_that_look_like_a_wide_one_are_told(apart, bend):
+    """Each is less than half as wide as what was fitted to both."""
+    (sentence,) = said(ox.extract(beside(apart, bend)[0]))
+    low, high = (float(row) for row in re.findall(r"\d+\.\d", sentence))
+    assert high - low == pytest.approx(apart, abs=0.5)
+
+
+def test_a_bright_source_with_wings_on_a_trace_that_bends_is_one():
+    assert said(ox.extract(beside(0.0, 8.0, ratio=0.0, shape="moffat", snr=300.0)[0])) == []
+
+
+@pytest.mark.parametrize(("apart", "ratio"), [(2.0, 1.0), (3.0, 0.2), (6.0, 0.5)])
+@pytest.mark.parametrize("number", [2, "auto"])
+def test_two_sources_on_a_trace_that_bends_are_those_of_the_truth(apart, ratio, number):
+    frame, truth = beside(apart, 8.0, ratio)
+    result = ox.extract(frame, ox.Recipe(sources={"number": number}))
+    assert result.n_source == 2
+    order = np.argsort(np.median(result.centre, axis=1))
+    for k, place, flux in zip(order, (0.0, apart), (1.0, ratio), strict=True):
+        np.testing.assert_allclose(result.centre[k], truth.centre[0] + place, atol=0.1)
+        pull = (result.flux[k] - flux * truth.flux[0]) / result.uncertainty[k]
+        assert np.sqrt(np.nanmean(pull**2)) == pytest.approx(1.0, abs=0.1)

@@ -187,6 +187,7 @@ def start_geometry(
     positions: tuple[float, ...],
     width: float,
     path: FloatArray | None,
+    bend: FloatArray | None,
     at: float,
     recipe: Recipe,
 ) -> Geometry:
@@ -204,6 +205,8 @@ def start_geometry(
         Their FWHM there, pixel.
     path : ndarray or None
         A trace that is given or planned, one frame row per column of the frame.
+    bend : ndarray or None
+        How far the trace is from its row at the slice, one row per column of the window, where that was measured.
     at : float
         Column of the window in the middle of the kernel slice.
     recipe : Recipe
@@ -224,6 +227,11 @@ def start_geometry(
         moves = recipe.trace.given is None or recipe.trace.shift
         shift = positions[0] - float(np.interp(at, np.arange(window.n_disp), inside)) if moves else 0.0
         geometry = replace(geometry, centre=np.array([shift]), given=inside)
+    elif bend is not None:
+        degree = 3 if recipe.trace.degree == "auto" else int(recipe.trace.degree)
+        centre = legfit(np.linspace(-1, 1, window.n_disp), bend, min(degree, max(window.n_disp // 4, 0)))
+        centre[0] += positions[0]
+        geometry = replace(geometry, centre=np.asarray(centre, dtype=np.float64))
     elif detection.curved:
         x = 2 * detection.column / domain[1] - 1
         weight = np.clip(detection.bin_snr, 0.1, 10.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .recipe import Recipe
 from .templates import Placed
@@ -10,6 +11,7 @@ from .window import Window
 
 __all__ = ["template_width", "width_bounds", "width_limits"]
 
+FloatArray = NDArray[np.float64]
 Limits = tuple[float, float]
 
 _WIDEST = 0.3  # of the window: a wider 'source' is background
@@ -44,7 +46,7 @@ def width_bounds(recipe: Recipe, window: Window, nods: tuple[float, ...]) -> Lim
 
 
 def width_limits(
-    recipe: Recipe, bounds: Limits, width: float, nods: tuple[float, ...], from_data: bool
+    recipe: Recipe, bounds: Limits, width: float | FloatArray, nods: tuple[float, ...], from_data: bool
 ) -> tuple[Limits, Limits]:
     """Tell the limits that the kernel slice sets: a fit that leaves them has found something else than its source.
 
@@ -54,8 +56,8 @@ def width_limits(
         The settings: their limits go before all others.
     bounds : tuple of float
         Those of before, from `width_bounds`.
-    width : float
-        FWHM of the slice, pixel.
+    width : float or ndarray
+        FWHM of the slice, pixel: of all sources, or of each.
     nods : tuple of float
         Offsets of negative twins, pixel.
     from_data : bool
@@ -69,11 +71,12 @@ def width_limits(
     if recipe.profile.fwhm.bounds is not None or not from_data:
         return bounds, bounds
     narrowest, widest = bounds
-    low, high = max(narrowest, 0.5 * width), max(narrowest * 1.5, 2.0 * width)
+    least, most = float(np.min(width)), float(np.max(width))
+    low, high = max(narrowest, 0.5 * least), max(narrowest * 1.5, 2.0 * most)
     if nods:
         # twins of free depth make the slice's width less certain, and a changing width has the shape of much
         return (narrowest, min(high, widest)), (low, min(high, widest))
-    return (low, high), (max(narrowest, 0.2 * width), max(high, min(5.0 * width, widest)))
+    return (low, high), (max(narrowest, 0.2 * least), max(high, min(5.0 * most, widest)))
 
 
 def template_width(

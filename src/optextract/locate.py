@@ -18,7 +18,9 @@ from .negatives import find_negatives
 from .paths import given_trace, image_trace, planned_trace, row_of
 from .placing import another_source, place_sources, width_at
 from .recipe import Recipe
+from .straight import bend_of, straight_slice
 from .templates import place_template
+from .widths import own_widths
 from .window import Window
 
 __all__ = ["SECOND_EVIDENCE", "Start", "locate", "steadied"]
@@ -115,11 +117,16 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         first = float(given[window.column + int(cut.centre_column)]) - window.row
     fwhm0 = profile.fwhm.value if profile.fwhm.value is not None else detection.fwhm
     from_data = detection.snr >= _SHAPE_SNR
+    # for one source a slice of a trace that moves is but a little broad; of several it would show some more
+    bend = None
+    if from_data and not detection.lines and (number > 1 or sources.number == "auto"):
+        bend = bend_of(frame, window, path, cut.centre_column)
+    flat = cut if bend is None else straight_slice(window, detection, bend, recipe)
     if len(named) >= number:
         # a source found alone is as wide as all of them together
-        positions, width = named, width_at(cut, named, fwhm0, nods, bounds) if detection.found else fwhm0
+        positions, width = named, width_at(flat, named, fwhm0, nods, bounds) if detection.found else fwhm0
     elif detection.found or named:
-        placed_on = place_sources(cut, named[0] if named else first, fwhm0, number, nods, bounds)
+        placed_on = place_sources(flat, named[0] if named else first, fwhm0, number, nods, bounds)
         positions, width = placed_on.positions, placed_on.fwhm
         positions = (*named[:1], *positions[1:]) if named else _planned_first(positions, planned)
     else:
@@ -127,20 +134,22 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if profile.fwhm.value is not None:
         width = profile.fwhm.value
     if from_data and not detection.lines:
-        seen, told_of = _look_for_nods(cut, positions, width, nods, recipe)
+        seen, told_of = _look_for_nods(flat, positions, width, nods, recipe)
         bounds = width_bounds(recipe, window, seen)
         if seen != nods and not named:
-            placed_on = place_sources(cut, positions[0], width, number, seen, bounds)
+            placed_on = place_sources(flat, positions[0], width, number, seen, bounds)
             positions, width = placed_on.positions, placed_on.fwhm
         nods = seen
         warnings += told_of
     if not nods and recipe.nods.mode in ("mask", "model"):
         rule = "given where neither the frame nor its kernel slice tells of nods"
         raise bad_value("nods.offsets", "Recipe", rule, None, RecipeError)
-    if from_data and sources.number == "auto" and not detection.lines and path is None and not detection.curved:
-        positions, width = _add_sources(cut, positions, width, nods, bounds)
+    may_add = path is None and (bend is not None or not detection.curved)
+    if from_data and sources.number == "auto" and not detection.lines and may_add:
+        positions, width = _add_sources(flat, positions, width, nods, bounds)
         positions = _planned_first(positions, named[0] if named else planned)
-    bounds, extremes = width_limits(recipe, bounds, width, nods, from_data)
+    widest = bounds
+    bounds, extremes = width_limits(recipe, widest, width, nods, from_data)
     placed = None
     if profile.kind == "template":
         placed = place_template(profile, frame, window, row_of(window, detection, path))
@@ -158,9 +167,16 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
             warnings += (detection.unlike_rectified,)
         else:
             problem = replace(problem, prior_bend=_BEND)
-    geometry = start_geometry(window, detection, positions, width, path, cut.centre_column, recipe)
+    geometry = start_geometry(window, detection, positions, width, path, bend, cut.centre_column, recipe)
     if placed is not None and placed.centre is not None:
         geometry = replace(geometry, centre=np.array([0.0, *geometry.centre[1:]]))
+    may_differ = sources.shape == "auto" and not detection.lines and placed is None
+    if may_differ and len(positions) > 1 and from_data and problem.free_width:
+        own = own_widths(window, geometry, problem, widest)
+        if own is not None:
+            geometry = own
+            bounds, extremes = width_limits(recipe, widest, np.exp(own.log_fwhm), nods, from_data)
+            problem = replace(problem, fwhm_bounds=bounds, fwhm_extremes=extremes)
     if path is not None and given is None:
         problem = replace(problem, max_degree=1)
     return Start(detection, shown, geometry, problem, from_data, warnings)

@@ -89,7 +89,7 @@ def figures(
     words = [*window.warnings, *start.warnings, *variance.warnings]
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
-    words += _second_look(window, start, choice, layers, trace)
+    words += _second_look(window, start, choice, layers, trace, recipe)
     values: dict[str, Any] = {
         "chi2": chi2,
         "pull": MappingProxyType(dict(rescale.pulls)),
@@ -218,7 +218,9 @@ def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
     ]
 
 
-def _second_look(window: Window, start: Start, choice: Choice, layers: Layers, trace: TraceFit) -> list[str]:
+def _second_look(
+    window: Window, start: Start, choice: Choice, layers: Layers, trace: TraceFit, recipe: Recipe
+) -> list[str]:
     """What the fit itself has to say."""
     words = [] if choice.fit.converged else ["The fit of trace and width did not converge."]
     if start.problem.free_width and start.from_data:
@@ -230,9 +232,7 @@ def _second_look(window: Window, start: Start, choice: Choice, layers: Layers, t
             "trace.degree or trace.given may follow it."
         )
     if choice.noise > _POOR and choice.fit.geometry.given is None:
-        at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
-        positions = tuple(float(c) for c in layers.centre[:, at])
-        words += second_source(start, positions, float(layers.fwhm[0, at]), choice.fit.shape, window.row)
+        words += second_source(window, start, layers.centre, layers.fwhm, choice.fit.shape, recipe)
     return words
 
 

@@ -103,7 +103,11 @@ def resolved(
     )
     return recipe.updated(
         kernel={"disp": _window_of(columns, window)},
-        sources={"number": len(items), "items": tuple(items)},
+        sources={
+            "number": len(items),
+            "items": tuple(items),
+            "shape": "separate" if len(geometry.log_fwhm) > 1 else "common",
+        },
         profile=profile,
         background={
             "degree": "none" if background.degree < 0 else background.degree,

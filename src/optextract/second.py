@@ -4,47 +4,71 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .kernel import fit_slice
+import numpy as np
+from numpy.typing import NDArray
+
+from .kernel import Slice, coadd, fit_slice
+from .limits import width_bounds
 from .locate import SECOND_EVIDENCE, Start
 from .placing import another_source, is_explained
 from .profiles import Shape
+from .recipe import Recipe
+from .straight import straightened
+from .window import Window
 
 __all__ = ["second_source"]
 
+FloatArray = NDArray[np.float64]
 
-def second_source(start: Start, positions: tuple[float, ...], width: float, shape: Shape, row: int) -> tuple[str, ...]:
+_STILL = 0.3  # of the FWHM: what a trace may move without a slice that follows it
+
+
+def second_source(
+    window: Window, start: Start, centre: FloatArray, fwhm: FloatArray, shape: Shape, recipe: Recipe
+) -> tuple[str, ...]:
     """Say where two sources fit better than the one that was asked for; to be called where the fit is poor.
 
     Parameters
     ----------
+    window : Window
+        The pixels that took part.
     start : Start
         The slice, and what was fitted to it.
-    positions : tuple of float
-        Rows of the sources, of the window.
-    width : float
-        Their FWHM, pixel.
+    centre, fwhm : ndarray, shape (n_source, n_disp)
+        Where the sources are, row of the window, and their widths, pixel.
     shape : Shape
         Their profile.
-    row : int
-        Frame row of the window's first.
+    recipe : Recipe
+        The settings.
 
     Returns
     -------
     tuple of str
-        One sentence; none where the trace moves, nods were subtracted, the shape is not from the data, or one source
-        is enough.
+        One sentence; none where nods were subtracted, the shape is not from the data, or one source is enough.
     """
-    if start.detection.curved or start.problem.nods or len(positions) > 1 or not start.from_data:
-        return ()  # a slice of a trace that moves is broader than its profile; twins a little off look like sources
-    bounds = start.problem.fwhm_bounds
-    own = replace(start.problem, shape=shape.at(start.cut.binned.column), index_shape=None, prior_centre=None, rows=())
-    if is_explained(start.cut, fit_slice(start.cut, positions, width, own).chi2):
+    if start.problem.nods or len(centre) > 1 or not start.from_data:
+        return ()  # twins a little off look like sources
+    at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
+    row, width = float(centre[0, at]), float(fwhm[0, at])
+    cut = _along(window, start.cut, centre[0], _STILL * width, recipe)
+    own = replace(start.problem, shape=shape.at(cut.binned.column), index_shape=None, prior_centre=None, rows=())
+    if is_explained(cut, fit_slice(cut, (row,), width, own).chi2):
         return ()  # wings that the profile has are no source
-    seen = another_source(start.cut, positions, width, (), bounds)
+    # of two that were taken for one, each is narrower than what was fitted
+    seen = another_source(cut, (row,), width, (), width_bounds(recipe, window, ()))
     if seen is None or seen[1] < SECOND_EVIDENCE:
         return ()
-    rows = " and ".join(f"{place + row:.1f}" for place in sorted(seen[0].positions))
+    rows = " and ".join(f"{place + window.row:.1f}" for place in sorted(seen[0].positions))
     return (
         f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[1]:.0f}): set "
         "sources.number to 2 or auto.",
     )
+
+
+def _along(window: Window, cut: Slice, centre: FloatArray, still: float, recipe: Recipe) -> Slice:
+    """The slice, or one of the same columns that follows the trace: that of one that moves is too broad."""
+    first, last = cut.columns
+    if np.ptp(centre[first : last + 1]) <= still:
+        return cut
+    shift = centre - np.interp(cut.centre_column, window.columns, centre)
+    return coadd(*straightened(window.data, window.weight, shift), cut.columns, recipe.kernel.combine)

@@ -92,7 +92,9 @@ class Sources(Section):
     )
     planned: bool = Field(True, description="use the header's planned position as a prior")
     planned_sigma: Positive = Field(0.4, description="width of that prior, pixel")
-    shape: Literal["common", "separate"] = Field("common", description="one FWHM for all sources, or one each")
+    shape: Literal["auto", "common", "separate"] = Field(
+        "auto", description="one FWHM for all sources, or one each; auto: by the evidence"
+    )
 
 
 class Profile(Section):
