@@ -9,6 +9,7 @@ import optextract as ox
 from optextract.profiles import Gaussian
 from optextract.reject import reject
 from optextract.simulate import make_scene
+from optextract.solve import solve_columns
 
 N_DISP, N_CROSS = 400, 15
 
@@ -25,8 +26,10 @@ def columns(rng, *, flux=200.0, sigma=1.0, fwhm=1.4, centre=7.2, true_fwhm=None)
     return data, weight, profile[:, None, :], np.stack([shift * fwhm, wider, third], axis=1)
 
 
-def run(data, weight, profiles, changes, **settings):
-    return reject(data, weight, profiles, changes.__getitem__, 1, **{"threshold": 5.0, "floor": 0.02, **settings})
+def run(data, weight, profiles, changes, *, floor=0.02, threshold=5.0, noise=1.0):
+    plain = solve_columns(data, weight, profiles)
+    tolerance = floor * profiles[:, :1]
+    return reject(data, weight, profiles, changes.__getitem__, plain, tolerance, threshold=threshold, noise=noise)
 
 
 def test_clean_data_lose_nothing(rng):

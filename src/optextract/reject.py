@@ -49,10 +49,13 @@ class Rejected:
         Rejected pixels.
     restored : ndarray of bool, shape (n_disp,)
         Columns whose rejected core pixels were restored: the profile does not fit there, no pixel is to blame.
+    floor : float
+        Error of the profile that was tolerated, as a fraction of the light in a pixel.
     """
 
     pixels: NDArray[np.bool_]
     restored: NDArray[np.bool_]
+    floor: float = 0.0
 
 
 def reject(
@@ -60,10 +63,10 @@ def reject(
     weight: FloatArray,
     profiles: FloatArray,
     changes: Callable[[NDArray[np.intp]], FloatArray],
-    n_source: int,
+    plain: Solution,
+    tolerance: FloatArray,
     *,
     threshold: float,
-    floor: float,
     noise: float = 1.0,
 ) -> Rejected:
     """Find outliers.
@@ -77,12 +80,12 @@ def reject(
     changes : callable
         From columns to what small errors of the sources' profiles look like there (shift, width, ... per unit flux of
         the first source), shape (n_column, n_change, n_cross).
-    n_source : int
-        Number of sources.
+    plain : Solution
+        The fit to all pixels.
+    tolerance : ndarray, shape (n_disp, n_source, n_cross)
+        Tolerated error of each source's profile.
     threshold : float
         In units of a pixel's error.
-    floor : float
-        Tolerated error of the model, as a fraction of the source in the pixel.
     noise : float, optional
         Empirical factor on the errors.
 
@@ -90,6 +93,7 @@ def reject(
     -------
     Rejected
     """
+    n_source = tolerance.shape[1]
     pixels = np.empty(data.shape, dtype=bool)
     leave_one_out(
         contiguous(data),
@@ -97,13 +101,12 @@ def reject(
         contiguous(profiles),
         n_source,
         float(threshold),
-        float(floor),
+        contiguous(tolerance),
         float(noise),
         _MAX_ROUNDS,
         pixels,
     )
-    plain = solve_columns(data, weight, profiles)
-    _reconsider(data, weight, profiles, plain, pixels, n_source, threshold, floor, noise)
+    _reconsider(data, weight, profiles, plain, tolerance, pixels, threshold, noise)
     restored = _restore(data, weight, profiles, plain, changes, pixels, n_source, noise)
     back = (np.abs(profiles[:, :n_source]).max(axis=1) > _CORE) & restored[:, None]
     return Rejected(pixels & ~back, restored & (back & pixels).any(axis=1))
@@ -125,10 +128,9 @@ def _reconsider(
     weight: FloatArray,
     profiles: FloatArray,
     plain: Solution,
+    tolerance: FloatArray,
     pixels: NDArray[np.bool_],
-    n_source: int,
     threshold: float,
-    floor: float,
     noise: float,
 ) -> None:
     """Look for a smaller explanation where pixels of a core went (changes `pixels`, which is ours).
@@ -137,6 +139,7 @@ def _reconsider(
     those, or leaves a flux that only a line without flanks could have. All runs of a few neighbouring pixels are
     tried; the fewest pixels that make the column consistent win.
     """
+    n_source = tolerance.shape[1]
     reach = np.abs(profiles[:, :n_source]).max(axis=1) > _WING
     count = (pixels & reach).sum(axis=1)
     if (count >= 2).sum() > _MANY * len(pixels):
@@ -151,7 +154,7 @@ def _reconsider(
         most = _brightest(flux[:, 0], error, column, float(level[0]))
         if count[column] < 2 and not flux[column, 0] > most + 3.0 * noise * error[column]:
             continue
-        model_error = floor * (level @ profiles[column, :n_source])
+        model_error = level @ tolerance[column]
         left = weight[column] / (noise**2 + weight[column] * model_error**2)
         rows = np.flatnonzero(reach[column])
         low, high = max(rows[0] - 1, 0), min(rows[-1] + 2, data.shape[1])

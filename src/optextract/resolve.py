@@ -106,7 +106,7 @@ def resolved(
             "scale": float(quality["noise_scale"]) if recipe.noise.scale == "auto" else recipe.noise.scale,
         },
         nods={"mode": layers.nod_mode, **({"offsets": nods} if nods else {})},
-        rejection={"mode": rejection_mode(frame, recipe.rejection)},
+        rejection={"mode": rejection_mode(frame, recipe.rejection), "floor": layers.rejected.floor},
         flux={"window": flux_window, "boxcar_width": width},
     )
 

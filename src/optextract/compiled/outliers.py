@@ -22,7 +22,7 @@ def leave_one_out(
     terms: FloatArray,
     n_source: int,
     threshold: float,
-    floor: float,
+    tolerance: FloatArray,
     noise: float,
     rounds: int,
     pixels: NDArray[np.bool_],
@@ -30,8 +30,7 @@ def leave_one_out(
     """Mark the worst pixel of each column as long as it is more than `threshold` sigma off: see `optextract.reject`.
 
     A pixel is ranked by the drop of chi2 without it, ``r^2 W / (1 - h)`` with h its leverage, and judged by its
-    residual over its error against the fit of the others, of which the model's error (`floor` times the sources' light)
-    is a part.
+    residual over its error against the fit of the others, of which the model's error is a part.
 
     Parameters
     ----------
@@ -39,8 +38,10 @@ def leave_one_out(
     terms : ndarray, shape (n_disp, n_profile, n_cross)
     n_source : int
         Sources among the profiles: they come first.
-    threshold, floor, noise : float
+    threshold, noise : float
         As for `optextract.reject.reject`.
+    tolerance : ndarray, shape (n_disp, n_source, n_cross)
+        Error of the sources' profiles.
     rounds : int
         Most pixels of a column.
     pixels : ndarray of bool, shape (n_disp, n_cross)
@@ -83,12 +84,12 @@ def leave_one_out(
                 rank = residual * residual * left[x, y] / free
                 if rank > highest:
                     outside = residual / free
-                    # the light in the pixel according to the others: f without pixel i, f_i = f - C p w r / (1 - h)
-                    light = 0.0
+                    # by the flux that the others see: f without pixel i, f_i = f - C p w r / (1 - h)
+                    wrong = 0.0
                     for k in range(n_source):
                         without = linear[k] - turned[k] * left[x, y] * outside
-                        light += terms[x, k, y] * max(without, 0.0)
-                    spread = noise * noise / (left[x, y] * free) + (floor * light) ** 2
+                        wrong += tolerance[x, k, y] * max(without, 0.0)
+                    spread = noise * noise / (left[x, y] * free) + wrong**2
                     worst, highest, pull = y, rank, abs(outside) / np.sqrt(spread)
             if worst < 0 or not pull > threshold:
                 break
