@@ -356,7 +356,8 @@ def _reject(
     settings = recipe.rejection
     if settings.mode is False:
         given = UNKNOWN if settings.floor == "auto" else settings.floor
-        return Rejected(np.zeros(weight.shape, dtype=bool), np.zeros(len(weight), dtype=bool), given)
+        none = np.zeros(len(weight), dtype=bool)
+        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, given)
     data = np.where(weight > 0, window.data - background, 0.0)
     n_source = len(model.centre)
     plain = solve_columns(data, weight, profiles)
