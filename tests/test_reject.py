@@ -9,6 +9,7 @@ import optextract as ox
 from optextract.profiles import Gaussian
 from optextract.reject import reject
 from optextract.simulate import make_scene
+from optextract.solve import solve_columns
 
 N_DISP, N_CROSS = 400, 15
 
@@ -25,8 +26,10 @@ def columns(rng, *, flux=200.0, sigma=1.0, fwhm=1.4, centre=7.2, true_fwhm=None)
     return data, weight, profile[:, None, :], np.stack([shift * fwhm, wider, third], axis=1)
 
 
-def run(data, weight, profiles, changes, **settings):
-    return reject(data, weight, profiles, changes.__getitem__, 1, **{"threshold": 5.0, "floor": 0.02, **settings})
+def run(data, weight, profiles, changes, *, floor=0.02, threshold=5.0, noise=1.0):
+    plain = solve_columns(data, weight, profiles)
+    tolerance = floor * profiles[:, :1]
+    return reject(data, weight, profiles, changes.__getitem__, plain, tolerance, threshold=threshold, noise=noise)
 
 
 def test_clean_data_lose_nothing(rng):
@@ -87,6 +90,18 @@ def test_hit_that_covers_the_core_evenly_is_seen_because_it_stands_alone(rng, ro
     assert found.pixels[struck, 8].all()
     others = np.setdiff1d(np.arange(N_DISP), struck)
     assert found.pixels[others].sum() <= 3
+
+
+def test_feature_of_one_column_that_fits_its_profile_is_kept_and_told_of(rng):
+    """A hit that covers the core evenly looks no different: nothing is thrown away that nothing speaks against."""
+    flux = np.full(N_DISP, 5.0)
+    spikes = np.arange(10, N_DISP - 10, 40)
+    flux[spikes] = 150.0
+    found = run(*columns(rng, flux=flux))
+    assert not found.pixels[spikes].any()
+    np.testing.assert_array_equal(np.flatnonzero(found.alone), spikes)
+    structured = run(*columns(rng, flux=40.0 * rng.random(N_DISP)))
+    assert structured.pixels.sum() <= 1
 
 
 def test_line_of_two_columns_is_no_hit(rng):
@@ -160,6 +175,20 @@ def test_spare_keeps_the_core_of_bright_columns_and_is_what_auto_comes_to():
     assert by_mode["spare"].rejected[3, 150]
     assert by_mode["spare"].flags[0, 100] & ox.Flag.RESTORED_PIXELS
     assert not by_mode[False].rejected.any()
+
+
+def test_spectrum_that_changes_from_column_to_column_loses_none_of_them():
+    one = make_scene("mid", 2, shape=(25, 300))
+    factor = 2 * np.random.default_rng(3).random(300)
+    light = one.truth.flux[0] * one.truth.profile[0]
+    frame = one.frame.replace(flux=one.frame.flux + (factor - 1) * light)
+    result = ox.extract(frame)
+    assert np.isfinite(result.flux).all()
+    pull = (result.flux[0] - factor * one.truth.flux[0]) / result.uncertainty[0]
+    assert np.sqrt(np.mean(pull**2)) == pytest.approx(1.0, abs=0.12)
+    lone = (result.flags[0] & ox.Flag.LONE_COLUMN) != 0
+    assert 0 < lone.sum() < 0.2 * lone.size
+    assert not (ox.extract(one.frame).flags & ox.Flag.LONE_COLUMN).any()
 
 
 # in whole extractions ------------------------------------------------------------------------------------------------

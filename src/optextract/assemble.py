@@ -99,6 +99,7 @@ def make_flags(
     hit = ((layers.sources > 0.02) & layers.rejected.pixels[:, None, :]).any(axis=2)
     flags[hit] |= np.uint32(Flag.REJECTED_PIXELS)
     flags[layers.rejected.restored] |= np.uint32(Flag.RESTORED_PIXELS)
+    flags[layers.rejected.alone] |= np.uint32(Flag.LONE_COLUMN)
     flags[final.total_fraction < 0.98] |= np.uint32(Flag.EDGE)
     if n_source > 1:
         matrix, _, _ = normal_equations(np.zeros_like(layers.kept), layers.kept, layers.sources)

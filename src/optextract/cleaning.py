@@ -24,6 +24,7 @@ from .frame import Frame
 from .geometry import Geometry, evaluate, terms_of
 from .layers import Layers, Swept
 from .locate import Start
+from .misfit import UNKNOWN, measure_misfit
 from .noise import Variance
 from .profiles import Shape
 from .recipe import Recipe, Rejection
@@ -353,21 +354,27 @@ def _reject(
     least_floor: float,
 ) -> Rejected:
     settings = recipe.rejection
-    none = Rejected(np.zeros(weight.shape, dtype=bool), np.zeros(len(weight), dtype=bool))
     if settings.mode is False:
-        return none
+        given = UNKNOWN if settings.floor == "auto" else settings.floor
+        none = np.zeros(len(weight), dtype=bool)
+        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, given)
     data = np.where(weight > 0, window.data - background, 0.0)
     n_source = len(model.centre)
+    plain = solve_columns(data, weight, profiles)
+    misfit = measure_misfit(data, weight, profiles, plain, model.centre, model.fwhm, noise)
+    floor = max(misfit.floor if settings.floor == "auto" else settings.floor, least_floor)
+    tolerance = np.maximum(floor * profiles[:, :n_source], misfit.systematic[:, None, :])
     found = reject(
         data,
         weight,
         profiles,
         partial(_changes, window, model, choice),
-        n_source,
+        plain,
+        tolerance,
         threshold=settings.threshold,
-        floor=max(settings.floor, least_floor),
         noise=noise,
     )
+    found = replace(found, floor=floor)
     if rejection_mode(frame, settings) == "spare":
         found = _spare_bright(data, weight, profiles, found, n_source)
     if settings.grow:
@@ -375,7 +382,7 @@ def _reject(
         for step in range(1, settings.grow + 1):
             pixels[step:] |= found.pixels[:-step]
             pixels[:-step] |= found.pixels[step:]
-        found = Rejected(pixels & (weight > 0), found.restored)
+        found = replace(found, pixels=pixels & (weight > 0))
     return found
 
 
@@ -400,7 +407,7 @@ def _spare_bright(
     left, restored = found.pixels.copy(), found.restored.copy()
     left[near] &= ~back
     restored[near] |= back.any(axis=1)
-    return Rejected(left, restored)
+    return replace(found, pixels=left, restored=restored)
 
 
 def _highest_snr(data: FloatArray, weight: FloatArray, profiles: FloatArray, n_source: int) -> FloatArray:

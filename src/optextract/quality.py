@@ -13,6 +13,7 @@ from .frame import Frame
 from .layers import Final, Layers, NoiseScale
 from .locate import Start
 from .matched import inside_boxcar
+from .misfit import unexplained
 from .noise import Variance
 from .recipe import Recipe
 from .results import Boxcar, TraceFit
@@ -25,6 +26,7 @@ FloatArray = NDArray[np.float64]
 
 _CLOSE = 1.01
 _WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
+_MISFIT = 0.002  # of the flux, above which the profile is questioned
 _POOR = 1.3  # reduced scatter of the trace fit above which its model is questioned
 
 
@@ -68,9 +70,9 @@ def figures(
         ``chi2`` (reduced, region), ``pull`` (source-free pulls by kind), ``noise_scale`` (factor applied to all
         errors), ``snr_total``, ``snr_median``, ``gain`` (S/N over the matched boxcar's), ``efficiency`` (Cramer-Rao
         bound over error), ``optimal_over_boxcar`` (ratio and error), ``profile_fraction``, ``trace_rms`` (pixel),
-        ``profile`` (its kind), ``empirical``, ``flux_window``, ``rejected``, ``restored``, ``rejection_effect``,
-        ``masked_fraction``, ``lost_columns``, ``background``, ``nods``, ``variance``, ``revised_slope``,
-        ``detection_snr``, ``noise`` (in words) and ``warnings`` (tuple of sentences).
+        ``profile`` (its kind), ``empirical``, ``flux_window``, ``rejected``, ``restored``, ``misfit``,
+        ``rejection_effect``, ``masked_fraction``, ``lost_columns``, ``background``, ``nods``, ``variance``,
+        ``revised_slope``, ``detection_snr``, ``noise`` (in words) and ``warnings`` (tuple of sentences).
     """
     n_source = len(layers.centre)
     n_good = int((layers.kept > 0).sum())
@@ -90,6 +92,15 @@ def figures(
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
     words += _second_look(window, start, choice, layers, trace, recipe)
+    own = np.sqrt(np.einsum("xkk->xk", final.covariance))
+    raw = final.solution.coefficients[:, :n_source]
+    misfit = unexplained(final.residual, layers.kept, raw, own, layers.centre, layers.fwhm, layers.noise)
+    if misfit > _MISFIT and recipe.profile.empirical is not False:  # who takes it as it is wants no correction
+        words.append(
+            f"The profile puts {100 * misfit:.1f} % of the light into the wrong pixels of all columns, and wings that "
+            "reach further pass for background: the flux may be wrong by a few times that. profile.template takes "
+            "the profile of a reference star."
+        )
     values: dict[str, Any] = {
         "chi2": chi2,
         "pull": MappingProxyType(dict(rescale.pulls)),
@@ -110,6 +121,7 @@ def figures(
         "flux_window": flux_window,
         "rejected": int(layers.rejected.pixels.sum()),
         "restored": int(layers.rejected.restored.sum()),
+        "misfit": misfit,
         "rejection_effect": tuple(_median(effect[:, k]) for k in range(n_source)),
         "masked_fraction": float(1 - (window.weight > 0).mean()),
         "lost_columns": int((~finite).any(axis=1).sum()),

@@ -34,6 +34,7 @@ _LONGEST = 6  # pixels of a column that one hit takes
 _SURPRISE = 16.0  # highest cost of a flux far from its neighbours': it decides where explanations fit alike
 _ALONE = 8.0  # sigma above both neighbours, for a column in which nothing looks wrong
 _NO_LINE = 40.0  # cost of a flux that only a line without flanks could have
+_WELL = 4.0  # sigma of chi2 up to which a column fits its profile
 _FLANK = 0.2  # of a line's peak in the next column, for a dispersion profile of a pixel or more
 _USUAL_CHANGE = 0.4  # 1 sigma of a line's shift (FWHM) and of its change of log FWHM against the continuum's profile
 _SHARPEST = -0.1  # least change of log FWHM that a profile error may ask for
@@ -49,10 +50,16 @@ class Rejected:
         Rejected pixels.
     restored : ndarray of bool, shape (n_disp,)
         Columns whose rejected core pixels were restored: the profile does not fit there, no pixel is to blame.
+    alone : ndarray of bool, shape (n_disp,)
+        Columns far brighter than both neighbours that fit the profile: a feature of one column, or a hit like one.
+    floor : float
+        Error of the profile that was tolerated, as a fraction of the light in a pixel.
     """
 
     pixels: NDArray[np.bool_]
     restored: NDArray[np.bool_]
+    alone: NDArray[np.bool_]
+    floor: float = 0.0
 
 
 def reject(
@@ -60,10 +67,10 @@ def reject(
     weight: FloatArray,
     profiles: FloatArray,
     changes: Callable[[NDArray[np.intp]], FloatArray],
-    n_source: int,
+    plain: Solution,
+    tolerance: FloatArray,
     *,
     threshold: float,
-    floor: float,
     noise: float = 1.0,
 ) -> Rejected:
     """Find outliers.
@@ -77,12 +84,12 @@ def reject(
     changes : callable
         From columns to what small errors of the sources' profiles look like there (shift, width, ... per unit flux of
         the first source), shape (n_column, n_change, n_cross).
-    n_source : int
-        Number of sources.
+    plain : Solution
+        The fit to all pixels.
+    tolerance : ndarray, shape (n_disp, n_source, n_cross)
+        Tolerated error of each source's profile.
     threshold : float
         In units of a pixel's error.
-    floor : float
-        Tolerated error of the model, as a fraction of the source in the pixel.
     noise : float, optional
         Empirical factor on the errors.
 
@@ -90,6 +97,7 @@ def reject(
     -------
     Rejected
     """
+    n_source = tolerance.shape[1]
     pixels = np.empty(data.shape, dtype=bool)
     leave_one_out(
         contiguous(data),
@@ -97,16 +105,15 @@ def reject(
         contiguous(profiles),
         n_source,
         float(threshold),
-        float(floor),
+        contiguous(tolerance),
         float(noise),
         _MAX_ROUNDS,
         pixels,
     )
-    plain = solve_columns(data, weight, profiles)
-    _reconsider(data, weight, profiles, plain, pixels, n_source, threshold, floor, noise)
+    alone = _reconsider(data, weight, profiles, plain, tolerance, pixels, threshold, noise)
     restored = _restore(data, weight, profiles, plain, changes, pixels, n_source, noise)
     back = (np.abs(profiles[:, :n_source]).max(axis=1) > _CORE) & restored[:, None]
-    return Rejected(pixels & ~back, restored & (back & pixels).any(axis=1))
+    return Rejected(pixels & ~back, restored & (back & pixels).any(axis=1), alone)
 
 
 def _believable(
@@ -125,22 +132,26 @@ def _reconsider(
     weight: FloatArray,
     profiles: FloatArray,
     plain: Solution,
+    tolerance: FloatArray,
     pixels: NDArray[np.bool_],
-    n_source: int,
     threshold: float,
-    floor: float,
     noise: float,
-) -> None:
+) -> NDArray[np.bool_]:
     """Look for a smaller explanation where pixels of a core went (changes `pixels`, which is ours).
 
     A hit that covers two core pixels outweighs the innocent ones, and leaving out one pixel at a time then removes
     those, or leaves a flux that only a line without flanks could have. All runs of a few neighbouring pixels are
     tried; the fewest pixels that make the column consistent win.
+
+    A column that stands alone and looks like the source all the same is left as it is: whether it is a feature of one
+    column or a hit that covers the core evenly, nothing tells. Those are given back.
     """
+    n_source = tolerance.shape[1]
     reach = np.abs(profiles[:, :n_source]).max(axis=1) > _WING
     count = (pixels & reach).sum(axis=1)
+    alone = np.zeros(len(pixels), dtype=bool)
     if (count >= 2).sum() > _MANY * len(pixels):
-        return  # not hits but a profile that does not fit: no explanation by pixels is right
+        return alone  # not hits but a profile that does not fit: no explanation by pixels is right
     flux, error = plain.coefficients[:, :n_source].copy(), np.sqrt(plain.covariance[:, 0, 0])
     hit = np.flatnonzero(pixels.any(axis=1))
     clean = solve_columns(data[hit], weight[hit] * ~pixels[hit], profiles[hit])
@@ -149,11 +160,15 @@ def _reconsider(
         around = flux[max(column - 5, 0) : column + 6]
         level = np.array([max(median(line), 0.0) for line in around.T])
         most = _brightest(flux[:, 0], error, column, float(level[0]))
-        if count[column] < 2 and not flux[column, 0] > most + 3.0 * noise * error[column]:
+        lone = count[column] < 2
+        if lone and not flux[column, 0] > most + 3.0 * noise * error[column]:
             continue
-        model_error = floor * (level @ profiles[column, :n_source])
-        left = weight[column] / (noise**2 + weight[column] * model_error**2)
         rows = np.flatnonzero(reach[column])
+        if lone and _fits(data, weight[column] * ~pixels[column], profiles, flux, tolerance, column, rows, noise):
+            alone[column] = True
+            continue
+        model_error = level @ tolerance[column]
+        left = weight[column] / (noise**2 + weight[column] * model_error**2)
         low, high = max(rows[0] - 1, 0), min(rows[-1] + 2, data.shape[1])
         best_run(
             data[column : column + 1],
@@ -169,6 +184,27 @@ def _reconsider(
             _SURPRISE,
             _NO_LINE,
         )
+    return alone
+
+
+def _fits(
+    data: FloatArray,
+    kept: FloatArray,
+    profiles: FloatArray,
+    flux: FloatArray,
+    tolerance: FloatArray,
+    column: int,
+    rows: NDArray[np.intp],
+    noise: float,
+) -> bool:
+    """Whether a column's chi2 near the source is what noise and the profile's error give."""
+    model_error = np.maximum(flux[column], 0.0) @ tolerance[column]
+    left = kept / (noise**2 + kept * model_error**2)
+    one = slice(column, column + 1)
+    solution = solve_columns(data[one], left[None, :], profiles[one])
+    residual = (data[one] - model_of(profiles[one], solution.coefficients))[0, rows]
+    free = max(np.count_nonzero(left[rows]) - profiles.shape[1], 1)
+    return float((residual**2 * left[rows]).sum()) < free + _WELL * np.sqrt(2.0 * free)
 
 
 def _stands_alone(flux: FloatArray, error: FloatArray) -> NDArray[np.bool_]:

@@ -121,7 +121,7 @@ def resolved(
             "scale": float(quality["noise_scale"]) if recipe.noise.scale == "auto" else recipe.noise.scale,
         },
         nods=nods,
-        rejection={"mode": rejection_mode(frame, recipe.rejection)},
+        rejection={"mode": rejection_mode(frame, recipe.rejection), "floor": layers.rejected.floor},
         flux={"window": flux_window, "boxcar_width": width},
     )
 

@@ -38,6 +38,7 @@ class Flag(IntFlag):
     EDGE = 128  #: part of the profile lies outside the region
     NO_WAVELENGTH = 256  #: the column has no wavelength
     NEGATIVE_NOD = 512  #: a negative nod trace overlaps the profile
+    LONE_COLUMN = 1024  #: far brighter than both neighbours, as a feature of one column or a hit on all of the profile
 
     @classmethod
     def words(cls, value: int) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ def leave_one_out(
     terms: FloatArray,
     n_source: int,
     threshold: float,
-    floor: float,
+    tolerance: FloatArray,
     noise: float,
     rounds: int,
     pixels: NDArray[np.bool_],
@@ -30,8 +30,7 @@ def leave_one_out(
     """Mark the worst pixel of each column as long as it is more than `threshold` sigma off: see `optextract.reject`.
 
     A pixel is ranked by the drop of chi2 without it, ``r^2 W / (1 - h)`` with h its leverage, and judged by its
-    residual over its error against the fit of the others, of which the model's error (`floor` times the sources' light)
-    is a part.
+    residual over its error against the fit of the others, of which the model's error is a part.
 
     Parameters
     ----------
@@ -39,8 +38,10 @@ def leave_one_out(
     terms : ndarray, shape (n_disp, n_profile, n_cross)
     n_source : int
         Sources among the profiles: they come first.
-    threshold, floor, noise : float
+    threshold, noise : float
         As for `optextract.reject.reject`.
+    tolerance : ndarray, shape (n_disp, n_source, n_cross)
+        Error of the sources' profiles.
     rounds : int
         Most pixels of a column.
     pixels : ndarray of bool, shape (n_disp, n_cross)
@@ -81,14 +82,14 @@ def leave_one_out(
                 break
             free = leverage[worst]
             outside = residual[worst] / free
-            # the light in the pixel according to the others: f without pixel i, f_i = f - C p w r / (1 - h)
-            light = 0.0
+            # by the flux that the others see: f without pixel i, f_i = f - C p w r / (1 - h)
+            wrong = 0.0
             for k in range(n_source):
                 turned = 0.0
                 for s in range(n_term):
                     turned += inverse[k, s] * terms[x, s, worst]
-                light += terms[x, k, worst] * max(linear[k] - turned * left[x, worst] * outside, 0.0)
-            spread = noise * noise / (left[x, worst] * free) + (floor * light) ** 2
+                wrong += tolerance[x, k, worst] * max(linear[k] - turned * left[x, worst] * outside, 0.0)
+            spread = noise * noise / (left[x, worst] * free) + wrong**2
             if not abs(outside) > threshold * np.sqrt(spread):
                 break
             pixels[x, worst] = True

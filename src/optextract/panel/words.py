@@ -29,6 +29,7 @@ _FLAG_WORDS = {
     Flag.PRIOR_SHAPE: "trace and width from the prior, not from these data",
     Flag.EDGE: "profile reaches beyond the region",
     Flag.NEGATIVE_NOD: "negative nod trace on the source",
+    Flag.LONE_COLUMN: "features of one column, or cosmic rays like them",
 }
 
 

@@ -244,8 +244,10 @@ class Rejection(Section):
         "auto: spare where the pipeline has already rejected, else all are looked at",
     )
     threshold: Positive = Field(5.0, description="in units of the pixel's error")
-    floor: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.02, description="tolerated error of the profile model, fraction"
+    floor: Auto | Annotated[float, Field(ge=0, lt=1)] = Field(
+        "auto",
+        description="tolerated error of the profile model, fraction of the light in a pixel; "
+        "auto: as the bright columns show it, at most 0.02",
     )
     grow: Annotated[int, Field(ge=0, le=5)] = Field(0, description="neighbours along dispersion rejected with each hit")
 

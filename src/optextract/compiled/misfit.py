@@ -1,0 +1,211 @@
+"""Typical residuals at each distance from the trace."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import compiled
+
+__all__ = ["measure", "wrong_part"]
+
+FloatArray = NDArray[np.float64]
+
+_CORE = 0.05  # a pixel with more of the profile than this belongs to the core
+_RMS = 1.4826  # of a Gaussian over its median distance from zero
+_SPREAD = 2.3  # one sigma of the squared median of n pulls, times the root of n
+_CLEAR = 3.0  # sigma by which a misfit must be more than noise
+_LEAST_FREE = 0.02  # as for outliers: a pixel that alone carries its flux cannot be judged by the others
+
+
+@compiled
+def measure(
+    data: FloatArray,
+    weight: FloatArray,
+    terms: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
+    centre: FloatArray,
+    fwhm: FloatArray,
+    bright: NDArray[np.bool_],
+    edges: NDArray[np.intp],
+    n_source: int,
+    noise: float,
+    few: int,
+    reach: float,
+    highest: float,
+    systematic: FloatArray,
+) -> float:
+    """Misfit of the core and of every half pixel of distance from the trace: see `optextract.misfit`.
+
+    The pull of a pixel is what the other pixels say of it, ``r sqrt(W / (1 - h))`` with h the leverage. Its scatter
+    beyond one, over the flux in units of the pixel's error, is the misfit.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+    terms : ndarray, shape (n_disp, n_term, n_cross)
+    coefficients : ndarray, shape (n_disp, n_term)
+    covariance : ndarray, shape (n_disp, n_term, n_term)
+    centre, fwhm : ndarray, shape (n_source, n_disp)
+    bright : ndarray of bool, shape (n_disp,)
+        Columns that count.
+    edges : ndarray of int
+        Between the measurements along dispersion.
+    n_source : int
+    noise : float
+    few : int
+        Least number of pixels of a measurement.
+    reach : float
+        FWHM from the trace within which a misfit is one.
+    highest : float
+        Largest misfit, as a fraction of the profile's peak.
+    systematic : ndarray, shape (n_disp, n_cross)
+        Filled where there is a misfit; zero as given elsewhere.
+
+    Returns
+    -------
+    float
+        Upper limit of the core's misfit as a fraction of its light; infinite where there is no core pixel.
+    """
+    n_disp, n_term, n_cross = terms.shape
+    n_bin = 4 * n_cross + 4
+    longest = 0
+    for b in range(len(edges) - 1):
+        longest = max(longest, edges[b + 1] - edges[b])
+    room = 2 * longest
+    pulls, sizes = np.zeros((n_bin, room)), np.zeros((n_bin, room))
+    count = np.zeros(n_bin, dtype=np.intp)
+    core = np.zeros(1, dtype=np.intp)
+    found, row = np.zeros(n_bin), np.zeros(room)
+    core_pulls, core_sizes = np.zeros(n_disp * n_cross), np.zeros(n_disp * n_cross)
+    for b in range(len(edges) - 1):
+        n_bright = 0
+        for x in range(edges[b], edges[b + 1]):
+            n_bright += bright[x]
+        if n_bright < few:
+            continue
+        for k in range(n_bin):
+            count[k] = 0
+            found[k] = 0.0
+        peak = 0.0
+        for x in range(edges[b], edges[b + 1]):
+            if not bright[x]:
+                continue
+            flux = 0.0
+            for k in range(n_source):
+                flux += max(coefficients[x, k], 0.0)
+            for y in range(n_cross):
+                if not weight[x, y] > 0:
+                    continue
+                cell = _cell(centre, fwhm, x, y, n_source, n_cross, reach)
+                if cell < 0 or count[cell] >= room:
+                    continue
+                residual, leverage, light, part = data[x, y], 0.0, 0.0, 0.0
+                for t in range(n_term):
+                    residual -= coefficients[x, t] * terms[x, t, y]
+                    value = 0.0
+                    for s in range(n_term):
+                        value += covariance[x, t, s] * terms[x, s, y]
+                    leverage += value * terms[x, t, y]
+                    if t < n_source:
+                        light += max(coefficients[x, t], 0.0) * terms[x, t, y]
+                        part = max(part, terms[x, t, y])
+                free = max(1.0 - leverage * weight[x, y], _LEAST_FREE)
+                pull = abs(residual) * np.sqrt(weight[x, y] / free) / noise
+                size = np.sqrt(weight[x, y] * free) / noise
+                pulls[cell, count[cell]] = pull
+                sizes[cell, count[cell]] = size * flux
+                count[cell] += 1
+                peak = max(peak, part)
+                if part > _CORE:
+                    core_pulls[core[0]], core_sizes[core[0]] = pull, size * light
+                    core[0] += 1
+        for k in range(n_bin):
+            if count[k] < few:
+                continue
+            # whether the median is above what noise gives is counted faster than the median is found
+            least = 1.0 + _CLEAR * _SPREAD / np.sqrt(count[k])
+            above = 0
+            for i in range(count[k]):
+                above += (_RMS * pulls[k, i]) ** 2 > least
+            if 2 * above > count[k]:
+                excess = (_RMS * _middle(pulls, k, count[k], row)) ** 2 - 1.0
+                found[k] = min(np.sqrt(excess) / _middle(sizes, k, count[k], row), highest * peak)
+        for x in range(edges[b], edges[b + 1]):
+            for y in range(n_cross):
+                cell = _cell(centre, fwhm, x, y, n_source, n_cross, reach)
+                if cell >= 0:
+                    systematic[x, y] = found[cell]
+    n_core = core[0]
+    if n_core == 0:
+        return np.inf
+    excess = max((_RMS * np.median(core_pulls[:n_core])) ** 2 - 1.0, 0.0) + _SPREAD / np.sqrt(n_core)
+    return float(np.sqrt(excess) / np.median(core_sizes[:n_core]))
+
+
+@compiled
+def _cell(centre: FloatArray, fwhm: FloatArray, x: int, y: int, n_source: int, n_cross: int, reach: float) -> int:
+    """Half pixels from the nearest source, from zero on; -1 beyond the reach."""
+    nearest, wide = np.inf, 0.0
+    for k in range(n_source):
+        away = y - centre[k, x]
+        if abs(away) < abs(nearest):
+            nearest, wide = away, fwhm[k, x]
+    if not abs(nearest) <= reach * wide:
+        return -1
+    cell = int(np.round(2.0 * nearest)) + 2 * n_cross + 2
+    return cell if 0 <= cell < 4 * n_cross + 4 else -1
+
+
+@compiled
+def _middle(values: FloatArray, k: int, n: int, row: FloatArray) -> float:
+    """Median of the first n values of row k."""
+    for i in range(n):
+        row[i] = values[k, i]
+    return float(np.median(row[:n]))
+
+
+@compiled
+def wrong_part(
+    residual: FloatArray,
+    weight: FloatArray,
+    flux: FloatArray,
+    centre: FloatArray,
+    fwhm: FloatArray,
+    reach: float,
+    clear: float,
+) -> float:
+    """Part of the flux that lies in the wrong pixels: see `optextract.misfit.unexplained`.
+
+    Parameters
+    ----------
+    residual, weight : ndarray, shape (n_disp, n_cross)
+    flux : ndarray, shape (n_disp,)
+    centre, fwhm : ndarray, shape (n_source, n_disp)
+    reach : float
+        FWHM from the trace within which a misfit is one.
+    clear : float
+        Sigma by which the mean at a distance from the trace must differ from zero.
+    """
+    n_disp, n_cross = residual.shape
+    n_bin = 4 * n_cross + 4
+    top, bottom, count = np.zeros(n_bin), np.zeros(n_bin), np.zeros(n_bin)
+    n_seen = 0
+    for x in range(n_disp):
+        if not flux[x] > 0:
+            continue
+        n_seen += 1
+        for y in range(n_cross):
+            if not weight[x, y] > 0:
+                continue
+            cell = _cell(centre, fwhm, x, y, len(centre), n_cross, reach)
+            if cell >= 0:
+                top[cell] += weight[x, y] * flux[x] * residual[x, y]
+                bottom[cell] += weight[x, y] * flux[x] * flux[x]
+                count[cell] += 1.0
+    total = 0.0
+    for k in range(n_bin):
+        if top[k] * top[k] > clear * clear * bottom[k]:
+            total += abs(top[k]) / bottom[k] * count[k] / n_seen
+    return total
