@@ -91,3 +91,23 @@ def test_a_row_that_is_off_leaves_no_pattern_about_a_bright_source(row):
     flux = one.frame.flux.copy()
     flux[11] += row * np.sqrt(np.median(one.truth.variance[11]))
     assert ox.extract(one.frame.replace(flux=flux)).quality["nods"]["offsets"] == ()
+
+
+def test_masks_that_leave_no_flux_are_told_and_name_the_setting():
+    one = make_scene("nods", 2, snr=40.0, fwhm=3.4)
+    masked = ox.extract(one.frame, ox.Recipe(nods={"mode": "mask"}))
+    assert not np.isfinite(masked.flux).any()
+    (words,) = (words for words in masked.quality["warnings"] if "masks" in words)
+    assert "1298 of 1298 columns have no flux" in words
+    assert "nods.mode: model or auto" in words
+    free = ox.extract(one.frame)
+    assert np.isfinite(free.flux).all()
+    assert not any("masks" in words for words in free.quality["warnings"])
+
+
+def test_a_source_on_the_twin_of_another_is_not_masked():
+    one = make_scene("nods", 2, shape=(41, 800), snr=40.0, centre=18.2, nod_step=7)
+    light = 0.8 * one.truth.flux[0] * pixel_profile(np.arange(41), one.truth.centre[0] + 7, one.truth.fwhm[0])
+    result = ox.extract(one.frame.replace(flux=one.frame.flux + light), ox.Recipe(sources={"number": 2}))
+    assert result.quality["nods"]["mode"] == "model"
+    assert np.isfinite(result.flux).all()

@@ -80,7 +80,9 @@ def _nod_mode(window: Window, model: _Model, recipe: Recipe, nods: tuple[float, 
         near |= np.abs(row - centre[:, None]) <= reach[:, None]
     usable = window.weight > 0
     left = (usable & ~masked & ~near).sum(axis=1)[usable.any(axis=1)]
-    apart = min(abs(o) for o in nods) > 2.5 * float(np.median(model.fwhm))
+    # a mask must reach neither its own source nor another one
+    between = np.median(model.centre[:, None] - model.centre[None], axis=2)
+    apart = min(float(np.abs(between - offset).min()) for offset in nods) > 2.5 * float(np.median(model.fwhm))
     return ("mask" if apart and np.median(left) >= 6 else "model"), masked
 
 

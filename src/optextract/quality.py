@@ -91,6 +91,7 @@ def figures(
     words = [*window.warnings, *start.warnings, *variance.warnings]
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
+    words += _masked_away(window, start, choice, layers, final, recipe)
     words += _second_look(window, start, choice, layers, trace, recipe)
     own = np.sqrt(np.einsum("xkk->xk", final.covariance))
     raw = final.solution.coefficients[:, :n_source]
@@ -227,6 +228,25 @@ def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
     return [
         f"The file does not tell whether its errors hold the noise of subtracting {count} nods "
         f"(factor {lack:.2f} if not): compare the source-free pulls, and set noise.nod_term if they agree."
+    ]
+
+
+def _masked_away(
+    window: Window, start: Start, choice: Choice, layers: Layers, final: Final, recipe: Recipe
+) -> list[str]:
+    """Columns whose flux the masks of negative traces have taken."""
+    if layers.nod_mode != "mask":
+        return []
+    least = recipe.flux.min_profile
+    unmasked = (layers.sources * (window.weight > 0)[:, None, :]).sum(axis=2)
+    taken = ((unmasked >= least) & (final.good_fraction < least)).any(axis=1)
+    if not taken.any():
+        return []
+    nearest = min(abs(offset) for offset in choice.fit.geometry.moved(start.problem.nods))
+    return [
+        f"The masks of the negative traces reach a source: {taken.sum()} of {len(taken)} columns have no flux for it "
+        f"(the nearest trace is {nearest:.1f} pixels from its source, at a FWHM of {np.median(layers.fwhm):.1f}). "
+        "nods.mode: model or auto keeps them."
     ]
 
 
