@@ -152,7 +152,7 @@ class Trace(Section):
         (),
         description="Legendre coefficients of the centre from degree 1 on, pixel, over the region's columns mapped to "
         "[-1, 1]; degree auto: at least as many",
-        max_length=10,
+        max_length=20,
     )
     fwhm_coefficients: tuple[Param, ...] = Field(
         (),
