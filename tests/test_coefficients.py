@@ -208,7 +208,7 @@ def test_offsets_that_are_given_are_held_unless_their_spacing_is_asked_for():
             {"trace": {"fwhm_degree": 0, "fwhm_coefficients": (0.1,)}},
             "the 'trace.fwhm_coefficients' parameter must have no more members than trace.fwhm_degree allows, 0. Got",
         ),
-        ({"trace": {"coefficients": (0.1,) * 11}}, "the 'trace.coefficients' parameter must have at most 10 items"),
+        ({"trace": {"coefficients": (0.1,) * 21}}, "the 'trace.coefficients' parameter must have at most 20 items"),
         ({"trace": {"coefficients": ({"fixed": True},)}}, "'trace.coefficients.0' parameter must have a value where"),
         ({"trace": {"coefficients": 0.1}}, "the 'trace.coefficients' parameter must be a valid tuple. Got 0.1"),
         (

@@ -27,6 +27,7 @@ _RECIPES: tuple[dict[str, Any], ...] = (
     {"profile": {"kind": "moffat"}, "sources": {"number": 2}},
     {"sources": {"find": "lines"}},
     {"nods": {"mode": "model", "offsets": (-6.0, 6.0)}, "background": {"degree": 1, "along": "column"}},
+    {"region": {"cross": (16.0, 24.0)}},  # beside the source: where nothing is found, lines are looked for
 )
 
 
