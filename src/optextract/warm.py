@@ -35,8 +35,8 @@ def _small_frame() -> Frame:
     """A bright source with a hit of two pixels and photon noise from its own pixels, on 25 x 200 pixels."""
     random = np.random.default_rng(1)
     profile = Gaussian().integrate(25, np.full(200, 12.2), np.full(200, 2.0)).T
-    flux = random.poisson(2000.0 * profile + 20.0).astype(float)
-    flux[12:14, 100] += 3000.0
+    flux = random.poisson(20_000.0 * profile + 20.0).astype(float)
+    flux[12:14, 100] += 30_000.0
     variance = np.maximum(flux, 1.0) + 9.0
     return Frame(flux - 20.0, variance=variance, variance_parts={"poisson": variance - 9.0})
 
