@@ -70,8 +70,8 @@ def figures(
         errors), ``snr_total``, ``snr_median``, ``gain`` (S/N over the matched boxcar's), ``efficiency`` (Cramer-Rao
         bound over error), ``optimal_over_boxcar`` (ratio and error), ``profile_fraction``, ``trace_rms`` (pixel),
         ``profile`` (its kind), ``empirical``, ``flux_window``, ``rejected``, ``restored``, ``misfit``,
-        ``rejection_effect``, ``masked_fraction``, ``lost_columns``, ``background``, ``nods``, ``variance``, ``revised_slope``,
-        ``detection_snr``, ``noise`` (in words) and ``warnings`` (tuple of sentences).
+        ``rejection_effect``, ``masked_fraction``, ``lost_columns``, ``background``, ``nods``, ``variance``,
+        ``revised_slope``, ``detection_snr``, ``noise`` (in words) and ``warnings`` (tuple of sentences).
     """
     n_source = len(layers.centre)
     n_good = int((layers.kept > 0).sum())
