@@ -26,10 +26,17 @@ def columns(rng, *, flux=200.0, sigma=1.0, fwhm=1.4, centre=7.2, true_fwhm=None)
     return data, weight, profile[:, None, :], np.stack([shift * fwhm, wider, third], axis=1)
 
 
+def elsewhere(columns, shift, log_width, *, centre=7.2, fwhm=1.4):
+    """The profile of `columns` at other places and of other widths."""
+    place = np.repeat(centre + shift * fwhm, len(columns))
+    return Gaussian().integrate(N_CROSS, place, np.repeat(fwhm * np.exp(log_width), len(columns)))
+
+
 def run(data, weight, profiles, changes, *, floor=0.02, threshold=5.0, noise=1.0):
     plain = solve_columns(data, weight, profiles)
     tolerance = floor * profiles[:, :1]
-    return reject(data, weight, profiles, changes.__getitem__, plain, tolerance, threshold=threshold, noise=noise)
+    given = (data, weight, profiles, changes.__getitem__, elsewhere, plain, tolerance)
+    return reject(*given, threshold=threshold, noise=noise)
 
 
 def test_clean_data_lose_nothing(rng):

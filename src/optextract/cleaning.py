@@ -196,10 +196,11 @@ def clean(
     noise = _pixel_noise(window, background.image, kept, clear)
     found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, 0.0)
     kept = weight * ~found.pixels
+    profiles = _mixed(profiles, found)
     if (found.pixels != swept.rejected.pixels).any():
         background = _background(window, kept, profiles, model, clear, recipe)
     slow = _slow_noise(window.data - background.image, kept, clear)
-    sources = model.profiles[:, : len(model.centre)]
+    sources = _mixed(model.profiles[:, : len(model.centre)], found)
     return Layers(
         profiles, sources, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slow, slope
     )
@@ -253,9 +254,13 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     n_source = len(model.centre)
     places = [(offset, k) for offset in (0.0, *nods) for k in range(n_source)]
     count = len(places) if modelled else n_source
+    kept = layers.kept
+    if layers.rejected.mixed:
+        kept = kept.copy()
+        kept[list(layers.rejected.mixed)] = 0.0  # what is beside the source is not its wing
     correction = correct_profile(
-        np.where(layers.kept > 0, window.data - layers.background.image, 0.0),
-        layers.kept,
+        np.where(kept > 0, window.data - layers.background.image, 0.0),
+        kept,
         model.profiles[:, :count],
         np.stack([model.centre[k] + offset for offset, k in places[:count]]),
         np.stack([model.fwhm[k] for _, k in places[:count]]),
@@ -272,13 +277,22 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     found = _reject(frame, window, layers.weight, profiles, model, choice, background.image, layers.noise, recipe, 0.0)
     return replace(
         layers,
-        profiles=profiles,
-        sources=better[:, :n_source],
+        profiles=_mixed(profiles, found),
+        sources=_mixed(better[:, :n_source], found),
         background=background,
         rejected=found,
         kept=layers.weight * ~found.pixels,
         empirical=True,
     )
+
+
+def _mixed(profiles: FloatArray, found: Rejected) -> FloatArray:
+    """Profiles, with those of continuum and line together where a line lies beside its continuum."""
+    if not found.mixed:
+        return profiles
+    out = profiles.copy()
+    out[list(found.mixed), 0] = list(found.mixed.values())
+    return out
 
 
 def _background(
@@ -359,7 +373,7 @@ def _reject(
     if settings.mode is False:
         given = UNKNOWN if settings.floor == "auto" else settings.floor
         none = np.zeros(len(weight), dtype=bool)
-        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, given)
+        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, {}, given)
     data = np.where(weight > 0, window.data - background, 0.0)
     n_source = len(model.centre)
     plain = solve_columns(data, weight, profiles)
@@ -371,10 +385,12 @@ def _reject(
         weight,
         profiles,
         partial(_changes, window, model, choice),
+        partial(_displaced, window, model, choice),
         plain,
         tolerance,
         threshold=settings.threshold,
         noise=noise,
+        rough=least_floor > 0,
     )
     found = replace(found, floor=floor)
     if rejection_mode(frame, settings) == "spare":
@@ -429,6 +445,22 @@ def _changes(window: Window, model: _Model, choice: Choice, columns: NDArray[np.
     profile, shift, width = shape.derivatives(window.n_cross, centre, fwhm)
     wider = (shape.integrate(window.n_cross, centre, _WIDER * fwhm) - profile) / np.log(_WIDER)
     return np.stack([shift * fwhm[:, None], width, wider], axis=1)
+
+
+def _displaced(
+    window: Window,
+    model: _Model,
+    choice: Choice,
+    columns: NDArray[np.intp],
+    shift: FloatArray,
+    log_width: FloatArray,
+) -> FloatArray:
+    """Profile of the first source elsewhere: the columns, one after the other for each shift (FWHM) and width."""
+    centre, fwhm = model.centre[0][columns], model.fwhm[0][columns]
+    place = centre + shift[:, None] * fwhm
+    width = fwhm * np.exp(log_width)[:, None]
+    shape = choice.fit.shape.fast().at(np.tile(window.columns[columns], len(shift)))
+    return shape.integrate(window.n_cross, place.ravel(), width.ravel())
 
 
 def _rough_background(

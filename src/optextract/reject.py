@@ -14,6 +14,7 @@ from math import inf, isfinite
 import numpy as np
 from numpy.typing import NDArray
 
+from .beside import FLANK, USUAL_CHANGE, Displaced, has_flanks, level_of, line_beside
 from .compiled import contiguous
 from .compiled.outliers import best_run, leave_one_out
 from .robust import median
@@ -35,8 +36,8 @@ _SURPRISE = 16.0  # highest cost of a flux far from its neighbours': it decides 
 _ALONE = 8.0  # sigma above both neighbours, for a column in which nothing looks wrong
 _NO_LINE = 40.0  # cost of a flux that only a line without flanks could have
 _WELL = 4.0  # sigma of chi2 up to which a column fits its profile
-_FLANK = 0.2  # of a line's peak in the next column, for a dispersion profile of a pixel or more
-_USUAL_CHANGE = 0.4  # 1 sigma of a line's shift (FWHM) and of its change of log FWHM against the continuum's profile
+_SHAPE_COST = 4.0  # chi2 that each further parameter of a profile must save
+_WIDTHS, _ROUGH_WIDTHS = (0, 2), (-4, 4)  # steps of log FWHM that such a line may differ by
 _SHARPEST = -0.1  # least change of log FWHM that a profile error may ask for
 
 
@@ -52,6 +53,8 @@ class Rejected:
         Columns whose rejected core pixels were restored: the profile does not fit there, no pixel is to blame.
     alone : ndarray of bool, shape (n_disp,)
         Columns far brighter than both neighbours that fit the profile: a feature of one column, or a hit like one.
+    mixed : dict of int to ndarray, shape (n_cross,)
+        The first source's profile in columns where a line lies beside its continuum: that of both together.
     floor : float
         Error of the profile that was tolerated, as a fraction of the light in a pixel.
     """
@@ -59,6 +62,7 @@ class Rejected:
     pixels: NDArray[np.bool_]
     restored: NDArray[np.bool_]
     alone: NDArray[np.bool_]
+    mixed: dict[int, FloatArray]
     floor: float = 0.0
 
 
@@ -67,11 +71,13 @@ def reject(
     weight: FloatArray,
     profiles: FloatArray,
     changes: Callable[[NDArray[np.intp]], FloatArray],
+    displaced: Displaced,
     plain: Solution,
     tolerance: FloatArray,
     *,
     threshold: float,
     noise: float = 1.0,
+    rough: bool = False,
 ) -> Rejected:
     """Find outliers.
 
@@ -84,6 +90,8 @@ def reject(
     changes : callable
         From columns to what small errors of the sources' profiles look like there (shift, width, ... per unit flux of
         the first source), shape (n_column, n_change, n_cross).
+    displaced : callable
+        Its profile elsewhere: see `optextract.beside`.
     plain : Solution
         The fit to all pixels.
     tolerance : ndarray, shape (n_disp, n_source, n_cross)
@@ -92,6 +100,8 @@ def reject(
         In units of a pixel's error.
     noise : float, optional
         Empirical factor on the errors.
+    rough : bool, optional
+        Whether trace and width are rough still: lines may then be sharper than the profile.
 
     Returns
     -------
@@ -111,9 +121,8 @@ def reject(
         pixels,
     )
     alone = _reconsider(data, weight, profiles, plain, tolerance, pixels, threshold, noise)
-    restored = _restore(data, weight, profiles, plain, changes, pixels, n_source, noise)
-    back = (np.abs(profiles[:, :n_source]).max(axis=1) > _CORE) & restored[:, None]
-    return Rejected(pixels & ~back, restored & (back & pixels).any(axis=1), alone)
+    back, mixed = _restore(data, weight, profiles, plain, changes, displaced, tolerance, pixels, noise, rough)
+    return Rejected(pixels & ~back, back.sum(axis=1) > 0, alone, mixed)
 
 
 def _believable(
@@ -160,11 +169,10 @@ def _reconsider(
         around = flux[max(column - 5, 0) : column + 6]
         level = np.array([max(median(line), 0.0) for line in around.T])
         most = _brightest(flux[:, 0], error, column, float(level[0]))
-        lone = count[column] < 2
-        if lone and not flux[column, 0] > most + 3.0 * noise * error[column]:
+        if count[column] < 2 and not flux[column, 0] > most + 3.0 * noise * error[column]:
             continue
         rows = np.flatnonzero(reach[column])
-        if lone and _fits(data, weight[column] * ~pixels[column], profiles, flux, tolerance, column, rows, noise):
+        if not count[column] and _fits(data, weight[column], profiles, flux, tolerance, column, rows, noise):
             alone[column] = True
             continue
         model_error = level @ tolerance[column]
@@ -189,7 +197,7 @@ def _reconsider(
 
 def _fits(
     data: FloatArray,
-    kept: FloatArray,
+    usable: FloatArray,
     profiles: FloatArray,
     flux: FloatArray,
     tolerance: FloatArray,
@@ -199,7 +207,7 @@ def _fits(
 ) -> bool:
     """Whether a column's chi2 near the source is what noise and the profile's error give."""
     model_error = np.maximum(flux[column], 0.0) @ tolerance[column]
-    left = kept / (noise**2 + kept * model_error**2)
+    left = usable / (noise**2 + usable * model_error**2)
     one = slice(column, column + 1)
     solution = solve_columns(data[one], left[None, :], profiles[one])
     residual = (data[one] - model_of(profiles[one], solution.coefficients))[0, rows]
@@ -225,7 +233,7 @@ def _brightest(flux: FloatArray, error: FloatArray, column: int, level: float) -
     beside = [k for k in (column - 1, column + 1) if 0 <= k < len(flux)]
     if not beside or not all(isfinite(error[k]) for k in beside):
         return inf
-    return level + max(max(float(flux[k]) for k in beside) - level, 0.0) / _FLANK
+    return level + max(max(float(flux[k]) for k in beside) - level, 0.0) / FLANK
 
 
 def _restore(
@@ -234,59 +242,81 @@ def _restore(
     profiles: FloatArray,
     plain: Solution,
     changes: Callable[[NDArray[np.intp]], FloatArray],
+    displaced: Displaced,
+    tolerance: FloatArray,
     pixels: NDArray[np.bool_],
-    n_source: int,
     noise: float,
-) -> NDArray[np.bool_]:
-    """Columns where a profile error explains the rejected core pixels better than outliers do.
+    rough: bool,
+) -> tuple[NDArray[np.bool_], dict[int, FloatArray]]:
+    """Rejected pixels of columns where a profile error explains the rejected core pixels better than outliers do.
 
     A cosmic ray is explained by the pixels it hit; a profile that is wider, narrower or shifted shows the same pattern,
     scaled by the flux, in neighbouring columns. Three columns at a time are fitted both ways.
     """
-    core = (np.abs(profiles[:, :n_source]).max(axis=1) > _CORE) & pixels
-    suspects = np.flatnonzero(core.any(axis=1))
-    restored = np.zeros(len(data), dtype=bool)
+    n_source = tolerance.shape[1]
+    light = np.abs(profiles[:, :n_source]).max(axis=1)
+    core = (light > _CORE) & pixels
+    suspects = np.flatnonzero(((light > _WING) & pixels).any(axis=1))
+    back, mixed = np.zeros(pixels.shape, dtype=bool), dict[int, FloatArray]()
     if not len(suspects):
-        return restored
+        return back, mixed
     flux, error = plain.coefficients[:, :n_source].max(axis=1), np.sqrt(plain.covariance[:, 0, 0])
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = flux / error
-    bright = suspects[snr[suspects] > _RESTORE_SNR]
-    if len(bright) > _MANY * len(
-        data
-    ):  # the profile is wrong everywhere: a cosmic ray is what it cannot explain even so
+    suspects = suspects[snr[suspects] > _RESTORE_SNR]
+    bright = suspects[core[suspects].any(axis=1)]
+    if len(bright) > _MANY * len(data):
+        # the profile is wrong everywhere: a cosmic ray is what it cannot explain even so
         believable = (_believable(data, weight, profiles, pixels, n_source) | ~core)[bright].all(axis=1)
-        restored[bright[believable]] = True
-        return restored
-    for column in bright:
+        back[bright[believable]] = core[bright[believable]]
+        return back, mixed
+    in_core = core.any(axis=1)
+    for column in suspects.tolist():
         near = np.arange(max(column - 1, 0), min(column + 2, len(data)))
         near = near[(snr[near] > 0.3 * _RESTORE_SNR) | (near == column)]
-        if len(near) < 2 or not _has_flanks(flux, error, column):
+        level = level_of(flux, column)
+        flanks = has_flanks(flux, error, column, level)
+        if len(near) < 2 or not (flanks or (in_core[column] and _may_be_profile(flux, error, column, level))):
             continue
-        as_hits = weight[near] * ~pixels[near]
-        hits = solve_columns(data[near], as_hits, profiles[near])
-        cost_hits = hits.chi2.sum() / noise**2 + _HIT_COST * core[near].sum()
-        off_core = pixels[near] & ~core[near]
-        cost_shape, change = _shape_cost(
-            data[near], weight[near] * ~off_core / noise**2, profiles[near], changes(near), plain.coefficients[near]
-        )
-        # light may well be more extended in a line than in the continuum, but it is not sharper than a point source
-        if cost_shape + 4.0 * len(change) < cost_hits and change[1:].sum() > _SHARPEST:
-            restored[column] = True
-    return restored
+        hits = float(solve_columns(data[near], weight[near] * ~pixels[near], profiles[near]).chi2.sum()) / noise**2
+        gain, taken = 0.0, core[column]
+        if in_core[column]:
+            used = weight[near] * ~(pixels[near] & ~core[near]) / noise**2
+            cost, change = _shape_cost(data[near], used, profiles[near], changes(near), plain.coefficients[near])
+            # light may well be more extended in a line than in the continuum, but it is not sharper than a point source
+            if rough or change[1:].sum() > _SHARPEST:
+                gain = max(hits + _HIT_COST * core[near].sum() - cost - _SHAPE_COST * len(change), 0.0)
+        if flanks:
+            wrong = np.einsum("xk,xky->xy", np.maximum(plain.coefficients[near, :n_source], 0.0), tolerance[near])
+            line = line_beside(
+                data[near],
+                weight[near] / (noise**2 + weight[near] * wrong**2),
+                profiles[near],
+                pixels[near],
+                near,
+                displaced,
+                max(level, 0.0),
+                error[near],
+                _ROUGH_WIDTHS if rough or level < error[column] else _WIDTHS,
+            )
+            better = hits + _HIT_COST * line.held.sum() - line.cost - _SHAPE_COST * (len(near) + 2)
+            if better > gain:
+                here = int(np.flatnonzero(near == column)[0])
+                gain, taken, mixed[column] = better, line.held[here], line.profile[here]
+        if gain > 0:
+            back[column] = taken
+    return back, mixed
 
 
-def _has_flanks(flux: FloatArray, error: FloatArray, column: int) -> bool:
+def _may_be_profile(flux: FloatArray, error: FloatArray, column: int, level: float) -> bool:
     """Whether a column that stands out shares its light with the next one: a line does, a hit need not."""
-    far = np.concatenate([flux[max(column - 10, 0) : max(column - 2, 0)], flux[column + 3 : column + 11]])
-    level = median(far) if len(far) else 0.0
     excess = float(flux[column]) - level
     if excess < 0.5 * max(level, 0.0) or excess < 5.0 * error[column]:
         return True  # no line, but a profile that does not fit the continuum
     beside = np.array([k for k in (column - 1, column + 1) if 0 <= k < len(flux)])
     if not np.isfinite(error[beside]).all():
         return True
-    return bool((flux[beside] - level > _FLANK * excess - 2.0 * error[beside]).any())
+    return bool((flux[beside] - level > FLANK * excess - 2.0 * error[beside]).any())
 
 
 def _shape_cost(
@@ -308,7 +338,7 @@ def _shape_cost(
         design[rows, k * n_profile : (k + 1) * n_profile] = profiles[k].T
         design[rows, n_column * n_profile :] = changes[k].T * coefficients[k, 0]
     design[n_column * n_cross :, n_column * n_profile :] = np.eye(n_change)
-    root = np.sqrt(np.concatenate([weight.ravel(), np.full(n_change, 1.0 / _USUAL_CHANGE**2)]))
+    root = np.sqrt(np.concatenate([weight.ravel(), np.full(n_change, 1.0 / USUAL_CHANGE**2)]))
     # fluxes and changes are columns of different units: without a common norm rcond would drop the one or the other
     weighted = design * root[:, None]
     norm = np.linalg.norm(weighted, axis=0)
