@@ -84,6 +84,8 @@ class Line:
     ----------
     cost : float
         Chi2, with the price of the line's place; infinite where no line of positive flux is seen.
+    shift : float
+        From the continuum, in FWHM.
     held : ndarray of bool, shape (n_column, n_cross)
         Rejected pixels that the line needs not be without.
     profile : ndarray, shape (n_column, n_cross)
@@ -91,6 +93,7 @@ class Line:
     """
 
     cost: float
+    shift: float
     held: NDArray[np.bool_]
     profile: FloatArray
 
@@ -167,7 +170,7 @@ def line_beside(
         step_shift, step_width = step_shift / 3, step_width / 3
         shifts = place[0] + step_shift * np.arange(-1, 2)
         changes = np.maximum(place[1] + step_width * np.arange(-1, 2), _WIDTH_STEP * widths[0])
-    return Line(best, held, profile)
+    return Line(best, place[0], held, profile)
 
 
 def _plain_cost(values: FloatArray, weights: FloatArray, terms: FloatArray) -> float:

@@ -45,6 +45,7 @@ _PIXELS = 10_000  # that tell a scatter to a percent
 _TWINS_APART = 2.5  # FWHM between a source and its negative twin
 _ROUNDS = 3  # of the revised variance and the model that it is made of
 _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
+_ENDS = 3  # columns to either side of where a line is seen
 _SPARE_SNR, _SPARE_LIGHT = 20.0, 0.01  # where a pipeline's own rejection is trusted: S/N, and part of the profile
 
 
@@ -140,6 +141,7 @@ def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Re
     noise = _pixel_noise(window, rough, weight, clear)
     found = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
     kept = weight * ~found.pixels
+    kept = _without_lines(kept, found)
     slow = _slow_noise(window.data - rough, kept, clear)
     return Swept(profiles, model.centre, model.fwhm, rough, found, kept, mode, slow)
 
@@ -254,10 +256,7 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     n_source = len(model.centre)
     places = [(offset, k) for offset in (0.0, *nods) for k in range(n_source)]
     count = len(places) if modelled else n_source
-    kept = layers.kept
-    if layers.rejected.mixed:
-        kept = kept.copy()
-        kept[list(layers.rejected.mixed)] = 0.0  # what is beside the source is not its wing
+    kept = _without_lines(layers.kept, layers.rejected)
     correction = correct_profile(
         np.where(kept > 0, window.data - layers.background.image, 0.0),
         kept,
@@ -284,6 +283,17 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
         kept=layers.weight * ~found.pixels,
         empirical=True,
     )
+
+
+def _without_lines(weight: FloatArray, found: Rejected) -> FloatArray:
+    """Weights without lines beside their continuum: trace and profile are the continuum's."""
+    if not found.mixed:
+        return weight
+    line = np.zeros(len(weight), dtype=bool)
+    line[list(found.mixed)] = True
+    # their faint ends are beside it as well
+    line = np.convolve(line, np.ones(2 * _ENDS + 1), mode="same") > 0.5
+    return np.where(line[:, None], 0.0, weight)
 
 
 def _mixed(profiles: FloatArray, found: Rejected) -> FloatArray:

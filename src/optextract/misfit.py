@@ -26,8 +26,8 @@ FloatArray = NDArray[np.float64]
 UNKNOWN, LEAST = 0.02, 0.001
 
 _SNR = 20.0  # of a column that tells how well the profile fits
-_COLUMNS = 64  # of which one measurement is made
-_FEW = 16  # bright columns that are too few for one
+_COLUMNS = 128  # of which one measurement is made
+_FEW = 32  # bright columns that are too few for one
 _ENOUGH = 500  # bright columns of which every second one tells as much
 _REACH = 3.2  # FWHM from the trace: what is further off is another source, or a bad row
 _TELLING = 1000.0  # total S/N of a source that tells its profile to a few parts in a thousand

@@ -37,6 +37,7 @@ _ALONE = 8.0  # sigma above both neighbours, for a column in which nothing looks
 _NO_LINE = 40.0  # cost of a flux that only a line without flanks could have
 _WELL = 4.0  # sigma of chi2 up to which a column fits its profile
 _SHAPE_COST = 4.0  # chi2 that each further parameter of a profile must save
+_BESIDE = 0.25  # FWHM from a rough trace
 _WIDTHS, _ROUGH_WIDTHS = (0, 2), (-4, 4)  # steps of log FWHM that such a line may differ by
 _SHARPEST = -0.1  # least change of log FWHM that a profile error may ask for
 
@@ -302,7 +303,10 @@ def _restore(
             better = hits + _HIT_COST * line.held.sum() - line.cost - _SHAPE_COST * (len(near) + 2)
             if better > gain:
                 here = int(np.flatnonzero(near == column)[0])
-                gain, taken, mixed[column] = better, line.held[here], line.profile[here]
+                gain, taken = better, line.held[here]
+                # a rough trace may be where the line is not, unless the continuum tells it as well
+                if not rough or (abs(line.shift) > _BESIDE and level > error[column]):
+                    mixed[column] = line.profile[here]
         if gain > 0:
             back[column] = taken
     return back, mixed

@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 _CORE = 0.05  # a pixel with more of the profile than this belongs to the core
 _RMS = 1.4826  # of a Gaussian over its median distance from zero
 _SPREAD = 2.3  # one sigma of the squared median of n pulls, times the root of n
-_CLEAR = 3.0  # sigma by which a misfit must be more than noise
+_CLEAR = 4.0  # sigma by which a misfit must be more than noise
 _LEAST_FREE = 0.02  # as for outliers: a pixel that alone carries its flux cannot be judged by the others
 
 
