@@ -14,10 +14,15 @@ from .solve import model_of, solve_columns
 
 __all__ = ["find_stripes"]
 
+FloatArray = NDArray[np.float64]
+
 _SNR = 15.0  # of what a fit to all columns leaves in a row, above which it is asked whether the neighbours share it
 # of the source's peak, and of its light in the row: less is more likely a profile that does not quite fit
 _OF_PEAK, _OF_LIGHT = 0.015, 0.5
 _LEAST_ROWS = 8
+_CORE, _NEAR = 1.3, 3.0  # FWHM from a source: its own rows, and where its profile may have a lobe
+_LOBE = 0.035  # of the flux: the most that a lobe may put into a row
+_DECIDED = 9.0  # chi2 between an excess that follows the flux and one that does not
 
 
 def find_stripes(binned: Binned, choice: Choice) -> NDArray[np.intp]:
@@ -54,9 +59,36 @@ def find_stripes(binned: Binned, choice: Choice) -> NDArray[np.intp]:
     light = (weight * model_of(terms[:, :number], solution.coefficients[:, :number])).sum(axis=0) / total
     least = np.maximum(_OF_PEAK * np.abs(light).max(), _OF_LIGHT * np.abs(light))
     off = np.abs(left) > np.maximum(_SNR * choice.noise / np.sqrt(total), least)
+    off &= ~_may_be_lobe(residual, weight, solution.coefficients[:, :number], centre, fwhm, left, choice.noise)
     if not (off & seen).any():
         return none
     above = left - median(left[seen])
     beside = np.pad(above, 1)
     side = np.where(above > 0, np.maximum(beside[2:], beside[:-2]), -np.minimum(beside[2:], beside[:-2]))
     return np.flatnonzero(off & seen & (side < SPREAD * np.abs(above)))
+
+
+def _may_be_lobe(
+    residual: FloatArray,
+    weight: FloatArray,
+    flux: FloatArray,
+    centre: FloatArray,
+    fwhm: FloatArray,
+    left: FloatArray,
+    noise: float,
+) -> NDArray[np.bool_]:
+    """Rows near a source whose excess may be its own: it goes with the flux, or is no more than a lobe may hold.
+
+    A lobe of a profile stands as alone as a stripe does, but follows the flux from bin to bin, which a stripe does not.
+    """
+    rows = np.arange(weight.shape[1])
+    away = (np.abs(rows - centre[:, :, None]) / fwhm[:, :, None]).min(axis=(0, 1))
+    light = np.maximum(flux, 0.0).sum(axis=1)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        constant = (weight * residual).sum(axis=0) ** 2 / weight.sum(axis=0)
+        follows = (weight * residual * light).sum(axis=0) ** 2 / (weight * light**2).sum(axis=0)
+        mean = (weight * light).sum(axis=0) / weight.sum(axis=0)
+    follows, constant = np.nan_to_num(follows), np.nan_to_num(constant)
+    undecided = np.abs(follows - constant) < _DECIDED * noise**2
+    lobe = np.where(undecided, np.abs(left) < _LOBE * np.nan_to_num(mean), follows > constant)
+    return (away < _CORE) | (lobe & (away < _NEAR))
