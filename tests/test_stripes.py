@@ -12,7 +12,7 @@ from optextract.simulate.score import score
 
 @pytest.mark.parametrize(("row", "offset"), [(3, -2.0), (3, 1.5), (16, -2.0), (16, 2.0), (16, 4.0), (24, 1.5)])
 def test_row_that_stands_out_alone_is_left_out_and_told(row, offset):
-    """A stripe of the bias, faint beside the noise of a pixel; two FWHM from the source (16) it must be more than a lobe."""
+    """Faint beside the noise of a pixel, and yet some of the flux; near the source (row 16) it must exceed a lobe."""
     made = make_scene("mid", 6, shape=(25, 800))
     flux = made.frame.flux.copy()
     flux[row] += offset * np.sqrt(np.median(made.frame.variance))
