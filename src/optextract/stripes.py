@@ -59,7 +59,7 @@ def find_stripes(binned: Binned, choice: Choice) -> NDArray[np.intp]:
     light = (weight * model_of(terms[:, :number], solution.coefficients[:, :number])).sum(axis=0) / total
     least = np.maximum(_OF_PEAK * np.abs(light).max(), _OF_LIGHT * np.abs(light))
     off = np.abs(left) > np.maximum(_SNR * choice.noise / np.sqrt(total), least)
-    off &= ~_may_be_lobe(residual, weight, solution.coefficients[:, :number], centre, fwhm, left, choice.noise)
+    off &= ~_may_be_lobe(residual, weight, solution.coefficients[:, :number], centre, fwhm, left)
     if not (off & seen).any():
         return none
     above = left - median(left[seen])
@@ -75,7 +75,6 @@ def _may_be_lobe(
     centre: FloatArray,
     fwhm: FloatArray,
     left: FloatArray,
-    noise: float,
 ) -> NDArray[np.bool_]:
     """Rows near a source whose excess may be its own: it goes with the flux, or is no more than a lobe may hold.
 
@@ -89,6 +88,7 @@ def _may_be_lobe(
         follows = (weight * residual * light).sum(axis=0) ** 2 / (weight * light**2).sum(axis=0)
         mean = (weight * light).sum(axis=0) / weight.sum(axis=0)
     follows, constant = np.nan_to_num(follows), np.nan_to_num(constant)
-    undecided = np.abs(follows - constant) < _DECIDED * noise**2
+    # by the stated errors: those of the fit hold the stripe itself
+    undecided = np.abs(follows - constant) < _DECIDED
     lobe = np.where(undecided, np.abs(left) < _LOBE * np.nan_to_num(mean), follows > constant)
     return (away < _CORE) | (lobe & (away < _NEAR))
