@@ -36,6 +36,14 @@ def test_an_empty_frame_is_worth_a_look():
     assert any(flag.startswith("hardly any source") for flag in rating.flags)
 
 
+def test_a_blend_taken_for_one_source_is_worth_a_look():
+    figures, rating = rated("blend", planned_sigma=0.1)
+    assert figures["second_source"] == 1.0
+    assert rating.score > 10
+    assert "two sources fit better than one" in rating.flags
+    assert rated("blend", recipe=ox.Recipe(sources={"number": 2}))[0]["second_source"] == 0.0
+
+
 def test_wrong_errors_are_told():
     scene = make_scene("mid", 1)
     frame = scene.frame.replace(
