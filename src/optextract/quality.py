@@ -72,7 +72,8 @@ def figures(
         bound over error), ``optimal_over_boxcar`` (ratio and error), ``profile_fraction``, ``trace_rms`` (pixel),
         ``profile`` (its kind), ``empirical``, ``flux_window``, ``rejected``, ``restored``, ``misfit``,
         ``rejection_effect``, ``masked_fraction``, ``lost_columns``, ``background``, ``nods``, ``variance``,
-        ``revised_slope``, ``detection_snr``, ``noise`` (in words) and ``warnings`` (tuple of sentences).
+        ``revised_slope``, ``detection_snr``, ``second_source`` (whether two would fit better than one), ``noise`` (in
+        words) and ``warnings`` (tuple of sentences).
     """
     n_source = len(layers.centre)
     n_good = int((layers.kept > 0).sum())
@@ -92,7 +93,9 @@ def figures(
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
     words += _masked_away(window, start, choice, layers, final, recipe)
-    words += _second_look(window, start, choice, layers, trace, recipe)
+    words += _second_look(start, choice, trace)
+    second = _second_source(window, start, choice, layers, recipe)
+    words += second
     own = np.sqrt(np.einsum("xkk->xk", final.covariance))
     raw = final.solution.coefficients[:, :n_source]
     misfit = unexplained(final.residual, layers.kept, raw, own, layers.centre, layers.fwhm, layers.noise)
@@ -133,6 +136,7 @@ def figures(
         "variance": variance.words,
         "revised_slope": layers.slope,
         "detection_snr": start.detection.snr,
+        "second_source": bool(second),
         "noise": " ".join(noise_in_words(rescale.pulls) + nods_in_words(frame, recipe)),
         "warnings": tuple(dict.fromkeys(words)),
     }
@@ -250,9 +254,14 @@ def _masked_away(
     ]
 
 
-def _second_look(
-    window: Window, start: Start, choice: Choice, layers: Layers, trace: TraceFit, recipe: Recipe
-) -> list[str]:
+def _second_source(window: Window, start: Start, choice: Choice, layers: Layers, recipe: Recipe) -> tuple[str, ...]:
+    """Whether two sources would have been better than one, asked where the fit is poor."""
+    if choice.noise <= _POOR or choice.fit.geometry.given is not None:
+        return ()
+    return second_source(window, start, layers.centre, layers.fwhm, choice.fit.shape, recipe)
+
+
+def _second_look(start: Start, choice: Choice, trace: TraceFit) -> list[str]:
     """What the fit itself has to say."""
     words = [] if choice.fit.converged else ["The fit of trace and width did not converge."]
     if start.problem.free_width and start.from_data:
@@ -263,8 +272,6 @@ def _second_look(
             f"The trace waves by {trace.rms:.2f} pixels about its polynomial of degree {len(geometry.centre) - 1}: "
             "trace.degree or trace.given may follow it."
         )
-    if choice.noise > _POOR and choice.fit.geometry.given is None:
-        words += second_source(window, start, layers.centre, layers.fwhm, choice.fit.shape, recipe)
     return words
 
 

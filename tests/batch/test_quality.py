@@ -36,6 +36,14 @@ def test_an_empty_frame_is_worth_a_look():
     assert any(flag.startswith("hardly any source") for flag in rating.flags)
 
 
+def test_a_blend_taken_for_one_source_is_worth_a_look():
+    figures, rating = rated("blend", planned_sigma=0.1)
+    assert figures["second_source"] == 1.0
+    assert rating.score > 10
+    assert "two sources fit better than one" in rating.flags
+    assert rated("blend", recipe=ox.Recipe(sources={"number": 2}))[0]["second_source"] == 0.0
+
+
 def test_wrong_errors_are_told():
     scene = make_scene("mid", 1)
     frame = scene.frame.replace(
@@ -112,7 +120,7 @@ def test_worst_comes_first_and_the_score_ends_at_100():
                   "lost_fraction": 0.9, "optimal_over_boxcar": 3.0, "optimal_over_boxcar_error": 0.01,
                   "masked_fraction": 0.9, "gain": 0.3, "rejection_effect": 0.5, "x1d_ratio": 3.0,
                   "x1d_ratio_error": 0.01, "fwhm_drift": 9.0, "prior_shape": 1.0, "blended": 1.0,
-                  "n_warnings": 9, "spike": 90.0, "spike_at": "column 7"}  # fmt: skip
+                  "n_warnings": 9, "second_source": 1.0, "spike": 90.0, "spike_at": "column 7"}  # fmt: skip
     rating = rate(everything)
     assert rating.score == 100
     assert len(rating.flags) == len(CRITERIA)

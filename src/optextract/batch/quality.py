@@ -64,6 +64,7 @@ CRITERIA: tuple[Criterion, ...] = (
     Criterion("x1d_excess", 0.1, 0.5, 10.0, "the x1d has {x1d_ratio:.2f} of the flux"),
     Criterion("fwhm_drift", 2.0, 4.0, 10.0, "the width changes by a factor of {fwhm_drift:.1f} along the trace"),
     Criterion("prior_shape", 0.0, 1.0, 5.0, "trace and width are not from this data"),
+    Criterion("second_source", 0.0, 1.0, 15.0, "two sources fit better than one"),
     Criterion("blended", 0.0, 1.0, 5.0, "sources too close for the data in {blended_percent:.0f} % of the columns"),
     Criterion("n_warnings", 0.0, 4.0, 10.0, "warnings of the fit: {n_warnings:.0f}"),
 )
@@ -158,6 +159,7 @@ def figures_of(
         "prior_shape": float(bool((flags & Flag.PRIOR_SHAPE).any())),
         "blended": float(np.mean((flags & Flag.BLENDED) > 0)) if flags.size else 0.0,
         "n_warnings": len(quality.get("warnings", ())),
+        "second_source": float(bool(quality.get("second_source", False))),
         "profile": str(result.resolved.profile.kind),
         "unit": str(result.unit),
     }
