@@ -191,6 +191,19 @@ def test_what_is_drawn_while_the_step_is_open_is_taken(app: Any, plg: Any, viewe
     assert first in plg.region.choices
 
 
+def test_what_is_drawn_while_the_kernel_is_too_busy_for_pings_is_taken(app: Any, plg: Any, viewer2d: Any) -> None:
+    panel = plg._obj
+    panel.open_step = "region"
+    plg.keep_active, panel.plugin_opened = False, False
+    assert not panel.is_active
+    drawn = draw(app, viewer2d, RectangularROI(200, 800, 5.5, 19.5))
+    assert plg.region.selected == drawn
+    plg.region = (4, 20)
+    panel._left -= 60.0  # a minute later the panel is closed, not busy
+    draw(app, viewer2d, RectangularROI(100, 900, 6.5, 18.5))
+    assert plg.region.selected == "Numbers"
+
+
 def test_typing_numbers_lets_go_of_the_subset(app: Any, plg: Any, viewer2d: Any) -> None:
     plg.region = draw(app, viewer2d, RectangularROI(100, 900, 6.5, 18.5))
     plg._obj.vue_set_field({"name": "region.cross", "value": ["5", "19"]})

@@ -42,6 +42,8 @@ from .views import Views, showing
 
 __all__ = ["OptimalExtraction"]
 
+_BUSY_SECONDS = 5.0  # for which a busy kernel may keep the pings of a page waiting
+
 BY_NUMBERS = "Numbers"
 ALL_COLUMNS = "All columns"
 #: Live updates that take longer than this are paused; the panel then offers a button.
@@ -132,6 +134,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         self._result: Extraction | None = None
         self._key: tuple[Any, ...] | None = None
         self._stale, self._unlinking, self._ready, self._updated = True, False, False, 0.0
+        self._left = -np.inf  # when the panel was last left
         self._extractions: dict[str, Extraction] = {}
         self._rows: list[dict[str, Any]] = []
         self._x1d: tuple[str, Any] | None = None
@@ -253,7 +256,9 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         which, known = change["name"].split("_")[0], {item["label"] for item in change["old"]}
         drawn = [item["label"] for item in change["new"] if item["label"] not in known]
         free = {"region": BY_NUMBERS, "range": ALL_COLUMNS}[which]
-        listening = self._ready and self.is_active and self.open_step == "region"
+        # the host's pings stop for a moment where the kernel is busy: what was active just now is still looked at
+        active = self.is_active or time.monotonic() - self._left < _BUSY_SECONDS
+        listening = self._ready and active and self.open_step == "region"
         if listening and len(drawn) == 1 and getattr(self, f"{which}_selected") == free != drawn[0]:
             setattr(self, f"{which}_selected", drawn[0])
 
@@ -299,6 +304,8 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
 
     @observe("is_active", "live", "slow")
     def _on_active(self, change: Any) -> None:
+        if change["name"] == "is_active" and change["old"]:
+            self._left = time.monotonic()
         if self._ready:
             self._views.show(self.is_active and self.live)
             if self.is_active and self._stale:
