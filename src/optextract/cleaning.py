@@ -385,7 +385,7 @@ def _reject(
         none = np.zeros(len(weight), dtype=bool)
         return Rejected(np.zeros(weight.shape, dtype=bool), none, none, {}, given)
     data = np.where(weight > 0, window.data - background, 0.0)
-    n_source = len(model.centre)
+    n_source, sparing = len(model.centre), rejection_mode(frame, settings) == "spare"
     plain = solve_columns(data, weight, profiles)
     misfit = measure_misfit(data, weight, profiles, plain, model.centre, model.fwhm, noise)
     floor = max(misfit.floor if settings.floor == "auto" else settings.floor, least_floor)
@@ -401,9 +401,10 @@ def _reject(
         threshold=settings.threshold,
         noise=noise,
         rough=least_floor > 0,
+        restoring=not sparing,
     )
     found = replace(found, floor=floor)
-    if rejection_mode(frame, settings) == "spare":
+    if sparing:
         found = _spare_bright(data, weight, profiles, found, n_source)
     if settings.grow:
         pixels = found.pixels.copy()

@@ -79,6 +79,7 @@ def reject(
     threshold: float,
     noise: float = 1.0,
     rough: bool = False,
+    restoring: bool = True,
 ) -> Rejected:
     """Find outliers.
 
@@ -103,6 +104,8 @@ def reject(
         Empirical factor on the errors.
     rough : bool, optional
         Whether trace and width are rough still: lines may then be sharper than the profile.
+    restoring : bool, optional
+        Whether to ask of bright columns if their profile is to blame; not where they keep their pixels anyway.
 
     Returns
     -------
@@ -122,6 +125,8 @@ def reject(
         pixels,
     )
     alone = _reconsider(data, weight, profiles, plain, tolerance, pixels, threshold, noise)
+    if not restoring:
+        return Rejected(pixels, np.zeros(len(pixels), dtype=bool), alone, {})
     back, mixed = _restore(data, weight, profiles, plain, changes, displaced, tolerance, pixels, noise, rough)
     return Rejected(pixels & ~back, back.sum(axis=1) > 0, alone, mixed)
 
