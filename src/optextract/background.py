@@ -187,6 +187,7 @@ def fit_background(
     rows: NDArray[np.bool_],
     clear: NDArray[np.bool_],
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    like: BackgroundFit | None = None,
 ) -> BackgroundFit:
     """Fit the background beneath the sources.
 
@@ -207,6 +208,8 @@ def fit_background(
         Pixels free of sources.
     sides : tuple of ndarray of bool, each of shape (n_cross,)
         Source-free rows below and above, for the test of a smooth background.
+    like : BackgroundFit, optional
+        A fit to nearly the same pixels, whose choices hold here too: the evidence is weighed once.
 
     Returns
     -------
@@ -218,16 +221,15 @@ def fit_background(
     apart = allowed * clear
     if not _surrounded(apart, allowed, sides):
         # the clear rows would have to be extrapolated under the source: let all rows speak, and ask them for less
-        return _fit_once(data, allowed, profiles, settings, sides, highest=1)
+        return _fit_once(data, allowed, profiles, settings, sides, like, highest=1)
     # the wings come off with the fluxes of the pixels near the sources; again where that needs the background
     light = _wings(data, weight, profiles)
     faint = np.abs(light * (apart > 0)).max() * np.sqrt(weight.max()) < 0.01
-    fit = _fit_once(
-        np.where(weight > 0, data - light, 0.0) if not faint else data, apart, profiles[:, :0], settings, sides
-    )
+    values = np.where(weight > 0, data - light, 0.0) if not faint else data
+    fit = _fit_once(values, apart, profiles[:, :0], settings, sides, like)
     for _ in range(0 if faint else 2):
         light = _wings(np.where(weight > 0, data - fit.image, 0.0), weight, profiles)
-        fit = _fit_once(np.where(weight > 0, data - light, 0.0), apart, profiles[:, :0], settings, sides)
+        fit = _fit_once(np.where(weight > 0, data - light, 0.0), apart, profiles[:, :0], settings, sides, like)
     return fit
 
 
@@ -255,9 +257,12 @@ def _fit_once(
     profiles: FloatArray,
     settings: Background,
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    like: BackgroundFit | None = None,
     highest: int = _MAX_CROSS,
 ) -> BackgroundFit:
     """Fit to the pixels of non-zero weight, the fluxes of `profiles` eliminated."""
+    if like is not None:
+        return _fit_like(data, weight, profiles, like)
     asked = settings.degree
     highest = highest if asked == "auto" else int(asked)
     highest = min(highest, max(int(((weight > 0).any(axis=0)).sum()) - profiles.shape[1] - 1, 0))
@@ -282,6 +287,19 @@ def _fit_once(
             degree = _column_degree(reduced, degree)
         return _per_column(data, weight, profiles, degree, test)
     return replace(smooth, test={**smooth.test, **common})
+
+
+def _fit_like(data: FloatArray, weight: FloatArray, profiles: FloatArray, like: BackgroundFit) -> BackgroundFit:
+    """Fit the terms that another fit chose."""
+    if like.degree < 0:
+        return _nothing(data, like.test)
+    if like.dispersion_basis is None:
+        return _per_column(data, weight, profiles, like.degree, like.test)
+    reduced = _reduce(data, weight, profiles, like.basis)
+    matrix, vector = _assemble(reduced, like.dispersion_basis)
+    solution, covariance, _ = _solve_symmetric(matrix, vector)
+    image = (like.dispersion_basis @ solution.reshape(len(like.basis), -1).T) @ like.basis
+    return replace(like, image=image, covariance=covariance)
 
 
 def _nothing(data: FloatArray, test: dict[str, float | str]) -> BackgroundFit:

@@ -200,7 +200,7 @@ def clean(
     kept = weight * ~found.pixels
     profiles = _mixed(profiles, found)
     if (found.pixels != swept.rejected.pixels).any():
-        background = _background(window, kept, profiles, model, clear, recipe)
+        background = _background(window, kept, profiles, model, clear, recipe, background)
     slow = _slow_noise(window.data - background.image, kept, clear)
     sources = _mixed(model.profiles[:, : len(model.centre)], found)
     return Layers(
@@ -306,7 +306,13 @@ def _mixed(profiles: FloatArray, found: Rejected) -> FloatArray:
 
 
 def _background(
-    window: Window, weight: FloatArray, profiles: FloatArray, model: _Model, clear: NDArray[np.bool_], recipe: Recipe
+    window: Window,
+    weight: FloatArray,
+    profiles: FloatArray,
+    model: _Model,
+    clear: NDArray[np.bool_],
+    recipe: Recipe,
+    like: BackgroundFit | None = None,
 ) -> BackgroundFit:
     rows = np.ones(window.n_cross, dtype=bool)
     if recipe.background.rows is not None:
@@ -324,7 +330,7 @@ def _background(
     index = np.arange(window.n_cross)
     below = always_clear & (index < model.centre.min())
     above = always_clear & (index > model.centre.max())
-    return fit_background(window.data, weight, profiles, recipe.background, rows, clear, (below, above))
+    return fit_background(window.data, weight, profiles, recipe.background, rows, clear, (below, above), like)
 
 
 def _pixel_noise(window: Window, background: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
