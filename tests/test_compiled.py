@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import subprocess
 import sys
@@ -212,3 +213,17 @@ def test_each_loop_is_compiled_for_one_layout_only():
     assert len(ran) > 15
     twice = {name: signatures for name, signatures in ran.items() if len(signatures) > 1}
     assert not twice
+
+
+def test_whether_the_loops_are_compiled_is_told(tmp_path):
+    """The app compiles them before the first touch of a control only where no earlier process did."""
+    code = """
+from optextract import warm
+print(warm.is_warm())
+"""
+    told = []
+    for _ in range(2):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        told.append(ran.stdout.strip())
+    assert told == ["False", "True"]

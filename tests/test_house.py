@@ -47,8 +47,8 @@ HOST = {
 }  # fmt: skip
 # Each of these imports matplotlib, so they are imported inside functions.
 LATE = {"matplotlib", "regions", "specreduce", "specutils"}
-# Neither of these may be loaded by `import optextract` and `import optextract.cli`.
-UNLOADED = ("jdaviz", "ipywidgets", "matplotlib")
+# None of these may be loaded by `import optextract` and `import optextract.cli`.
+UNLOADED = ("jdaviz", "ipywidgets", "matplotlib", "numba")
 
 
 def modules(package: Path) -> Iterator[tuple[tuple[str, ...], Path, ast.Module]]:
@@ -306,6 +306,11 @@ def loaded_by(*names: str) -> set[str]:
 @pytest.mark.parametrize("name", ["optextract", "optextract.cli", "optextract.panel._glue"])
 def test_importing_stays_light(name: str) -> None:
     assert loaded_by(name) == set()
+
+
+def test_the_panel_loads_the_loops_at_its_first_extraction() -> None:
+    """The start of an app does not wait for them."""
+    assert "numba" not in loaded_by("optextract.panel.plugin")
 
 
 def test_the_light_import_check_can_fail() -> None:

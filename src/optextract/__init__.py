@@ -6,16 +6,16 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from .aperture import boxcar
 from .errors import FrameError, OptextractError, ReadError, RecipeError
 from .frame import Frame
-from .pipeline import extract
 from .recipe import Recipe
 from .results import Extraction, Flag
 
 if TYPE_CHECKING:
+    from .aperture import boxcar
     from .batch import run_batch
     from .io import info, read, read_all, write
+    from .pipeline import extract
 
 try:
     __version__ = version("optextract")
@@ -41,8 +41,16 @@ __all__ = [
     "write",
 ]
 
-#: Public names that cost an import of files, tables or processes: brought in when first asked for.
-_LATER = {"info": "io", "read": "io", "read_all": "io", "write": "io", "run_batch": "batch"}
+#: Public names that cost an import of compiled loops, files, tables or processes: brought in when first asked for.
+_LATER = {
+    "boxcar": "aperture",
+    "extract": "pipeline",
+    "info": "io",
+    "read": "io",
+    "read_all": "io",
+    "run_batch": "batch",
+    "write": "io",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -259,23 +259,19 @@ def test_nothing_is_drawn_while_the_panel_is_closed(app: Any, viewer2d: Any, mar
 
 
 def test_a_closed_panel_computes_nothing(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from optextract.panel import plugin
-
     api = app.plugins[LABEL]
 
     def refuse(*_: Any) -> None:
         raise AssertionError("extracted behind closed doors")
 
-    monkeypatch.setattr(plugin.pipeline, "extract", refuse)
+    monkeypatch.setattr(ox, "extract", refuse)
     api.set("trace.degree", 1)
     api.region = (3, 20)
 
 
 def test_flapping_activity_does_not_extract_again(app: Any, plg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from optextract.panel import plugin
-
     result = plg._obj._result
-    monkeypatch.setattr(plugin.pipeline, "extract", lambda *_: pytest.fail("extracted again"))
+    monkeypatch.setattr(ox, "extract", lambda *_: pytest.fail("extracted again"))
     for _ in range(5):
         plg._obj.keep_active = False
         plg._obj.keep_active = True

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import optextract
 from optextract.recipe import Source
 
 
@@ -82,16 +83,14 @@ def test_dragging_sets_the_kernel_columns(plg: Any, viewer2d: Any, tool: Any) ->
 def test_a_slow_extraction_is_not_asked_for_every_step_of_a_drag(
     plg: Any, viewer2d: Any, tool: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from optextract.panel import plugin
-
-    extract, seen = plugin.pipeline.extract, []
+    extract, seen = optextract.extract, []
 
     def slow(frame: Any, recipe: Any) -> Any:
         seen.append(recipe.kernel.disp)
         time.sleep(0.05)
         return extract(frame, recipe)
 
-    monkeypatch.setattr(plugin.pipeline, "extract", slow)
+    monkeypatch.setattr(optextract, "extract", slow)
     tool("optextract:columns")
     send(viewer2d, "dragstart", 200.0, 12.0)
     for column in range(300, 400):

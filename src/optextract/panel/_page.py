@@ -5,35 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jdaviz
-import jdaviz.solara
 import solara
 import solara.lab
 
 from . import standalone
-
-# The host ends the process with os._exit when a page is closed, even to be loaded again: ours ends with the last page.
-jdaviz.solara.on_kernel_start()
 
 
 @solara.lab.on_kernel_start
 def _opened() -> Any:
     if "dummy" in solara.get_kernel_id():  # solara's own, while this module is being imported
         return None
+    standalone.wait_for_host()  # in a thread of this page; the browser fetches everything else meanwhile
     return standalone._Pages.opened()
 
 
 @solara.component
 def Page() -> None:
     """Show the app."""
+    import jdaviz.solara  # not above: the page is served while it is being imported
+
     solara.Style(Path(jdaviz.__file__).parent / "solara.css")
     solara.Title("Jdaviz: Optimal Extraction")
     solara.use_memo(jdaviz.solara.create_shared_widgets, [])
-    app, set_app = solara.use_state(None)
+    helper, set_helper = solara.use_state(None)
 
     def build() -> None:
         # in an effect, so that the widgets of the app's own solara components do not end up outside it
-        set_app(standalone.make_app(**standalone._wanted)._app)
+        set_helper(standalone.make_app(**standalone._wanted))
+
+    async def complete() -> None:
+        # after the page was sent: the images are drawn meanwhile
+        if helper is not None:
+            standalone.show_results(helper)
 
     solara.use_effect(build, [])
-    solara.Column(children=[app] if app is not None else [])
+    solara.lab.use_task(complete, dependencies=[helper], prefer_threaded=False)
+    solara.Column(children=[helper._app] if helper is not None else [])

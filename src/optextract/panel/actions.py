@@ -15,7 +15,6 @@ from .. import io
 from ..errors import ReadError, bad_value
 from ..report.compare import Comparison, compare, find_aperture
 from ..results import Extraction
-from ..validate import LEVELS, Certificate, combine, validate
 from . import deliver, words
 from .controls import TROUBLE
 from .part import Part
@@ -23,6 +22,8 @@ from .source import KEY
 
 if TYPE_CHECKING:
     from specutils import Spectrum, SpectrumList
+
+    from ..validate import Certificate
 
 __all__ = ["Actions"]
 
@@ -224,6 +225,8 @@ class Actions(Part):
         OptextractError
             If there is no row to inject into.
         """
+        from ..validate import LEVELS, combine, validate
+
         result, frame = self._compute(), self._frame
         found = []
         self.progress = 1.0

@@ -6,7 +6,8 @@ import logging
 import os
 from typing import Any
 
-from .. import pipeline
+import optextract
+
 from ..recipe import Input, Recipe
 from . import deliver, source
 
@@ -67,8 +68,19 @@ def bring_to_front(app: Any, label: str) -> None:
                     layer.visible = other.label == label
 
 
-def load_file(app: Any, path: str, settings: Input | None = None) -> str:
+def load_file(app: Any, path: str, settings: Input | None = None, *, extract: bool = True) -> str:
     """Load a file of any format that optextract reads, of several slits the first, and show its default extraction.
+
+    Parameters
+    ----------
+    app : jdaviz app
+        What to load into.
+    path : str
+        The file.
+    settings : optextract.recipe.Input, optional
+        How the file is read.
+    extract : bool, optional
+        False leaves the extraction out.
 
     Returns
     -------
@@ -82,7 +94,8 @@ def load_file(app: Any, path: str, settings: Input | None = None) -> str:
     """
     names = source.slit_names(path)
     label = load_slit(app, path, 0, names[0]) if names else show(app, path, None, stem_of(path), settings)
-    show_default(app, label)
+    if extract:
+        show_default(app, label)
     return label
 
 
@@ -94,7 +107,7 @@ def show_default(app: Any, label: str) -> None:
     panel = app.get_tray_item_from_name("optextract")
     try:
         frame = source.frame_of(app.data_collection[label], Input())
-        result = pipeline.extract(frame, Recipe())
+        result = optextract.extract(frame, Recipe())
     except (ValueError, ArithmeticError, OSError) as error:
         _log.info("%s is not extracted: %s", label, error)
         return

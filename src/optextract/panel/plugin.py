@@ -27,7 +27,8 @@ from jdaviz.core.template_mixin import (
 from jdaviz.core.user_api import PluginUserApi
 from traitlets import Bool, Dict, Float, List, Unicode, observe
 
-from .. import pipeline
+import optextract
+
 from ..errors import bad_value
 from ..frame import Frame
 from ..results import Extraction
@@ -293,7 +294,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
             raise bad_value("dataset", "the panel", "a 2D spectrum that is shown in a 2D viewer", self.dataset_selected)
         if self._result is None or self._key is None or self._key[0] is not self._frame or self._key[1] != self.recipe:
             self._result, self.certificate = None, {}
-            self._result = pipeline.extract(self._frame, self.recipe)
+            self._result = optextract.extract(self._frame, self.recipe)
             self._key = (self._frame, self.recipe)
         return self._result
 

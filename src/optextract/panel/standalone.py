@@ -15,12 +15,11 @@ from astropy import units as u
 
 from ..errors import OptextractError, bad_value
 from ..report.units import readable
-from ..warm import warm
 
 if TYPE_CHECKING:
     from ..batch import Review
 
-__all__ = ["LAYOUTS", "main", "make_app", "sample"]
+__all__ = ["LAYOUTS", "main", "make_app", "sample", "show_results", "wait_for_host"]
 
 #: The generalised app, and the older app that is going to be removed from Jdaviz 5.2.
 LAYOUTS = ("jdaviz", "specviz2d")
@@ -29,6 +28,8 @@ GRACE_SECONDS = float(os.environ.get("OPTEXTRACT_APP_GRACE", "15"))
 
 _log = logging.getLogger(__name__)
 _wanted: dict[str, Any] = {"files": (), "layout": LAYOUTS[0], "review": None}
+#: Set where the host has been imported: the browser fetches the page meanwhile.
+_imported = threading.Event()
 
 
 def sample(folder: str | Path) -> Path:
@@ -41,7 +42,7 @@ def sample(folder: str | Path) -> Path:
 
 
 def make_app(files: Sequence[str], layout: str, review: Review | None = None) -> Any:
-    """Return a Jdaviz helper with the panel open and the files loaded.
+    """Return a Jdaviz helper with the files loaded; `show_results` does the rest.
 
     A file that cannot be loaded is told by the host's message bar; the others are loaded all the same.
 
@@ -60,7 +61,7 @@ def make_app(files: Sequence[str], layout: str, review: Review | None = None) ->
     from jdaviz.core.events import SnackbarMessage
 
     from .loader import load_file
-    from .register import NAME, register
+    from .register import register
 
     register()
     if layout == "specviz2d":
@@ -71,17 +72,38 @@ def make_app(files: Sequence[str], layout: str, review: Review | None = None) ->
         helper = jdaviz.new_app()
     for path in files:
         try:
-            load_file(helper._app, path)
+            load_file(helper._app, path, extract=False)
         except (OptextractError, OSError) as error:
             helper._app.hub.broadcast(
                 SnackbarMessage(f"{path}: {error}", color="error", sender=helper._app, traceback=error)
             )
-    panel = helper._app.get_tray_item_from_name(NAME)
     if review is not None:
-        panel.start_review(review)
-    _show_readable_unit(helper)
-    panel.open_in_tray(scroll_to=False)
+        _panel(helper).start_review(review)
     return helper
+
+
+def show_results(helper: Any) -> None:
+    """Show the default extraction of what was loaded, and open the panel: to be called once the images are seen.
+
+    Parameters
+    ----------
+    helper : jdaviz helper
+        What `make_app` has returned.
+    """
+    from .loader import show_default
+    from .source import KEY
+
+    if not _panel(helper).review:  # a review shows what the run has found
+        for label in [data.label for data in helper._app.data_collection if KEY in data.meta]:
+            show_default(helper._app, label)
+    _show_readable_unit(helper)
+    _panel(helper).open_in_tray(scroll_to=False)
+
+
+def _panel(helper: Any) -> Any:
+    from .register import NAME
+
+    return helper._app.get_tray_item_from_name(NAME)
 
 
 def _show_readable_unit(helper: Any) -> None:
@@ -150,8 +172,6 @@ def _serve(theme: str, port: int, browser: bool, announce: Callable[[str], None]
     solara.server.settings.theme.loader = "plain"
     solara.server.settings.main.mode = "production"
     server = solara.server.starlette.ServerStarlette(host="localhost", port=port)
-    # once after an installation this takes some seconds: here, and not at the first touch of a control
-    warm()
     server.serve_threaded()
     server.wait_until_serving()
     _log.info("serving at %s", server.base_url)
@@ -161,10 +181,40 @@ def _serve(theme: str, port: int, browser: bool, announce: Callable[[str], None]
     if browser:
         webbrowser.open(server.base_url)
     try:
+        _import_host()
         server.join()
     except KeyboardInterrupt:
+        pass
+    finally:
         server.signal_stop()
         server.join()
+
+
+def _import_host() -> None:
+    """Import what the page needs, and compile the loops where that was not done."""
+    try:
+        import jdaviz.solara
+
+        # the host ends the process with os._exit when a page is closed, even to be loaded again
+        jdaviz.solara.on_kernel_start()
+        from .. import warm
+        from . import loader  # noqa: F401
+        from .register import register
+
+        register()
+        cold = not warm.is_warm()
+    finally:
+        _imported.set()
+    if cold:  # once after an installation this takes some seconds: here, and not at the first touch of a control
+        warm.warm()
+
+
+def wait_for_host() -> None:
+    """Come back when the host has been imported; for the page.
+
+    Nothing of a page may run before: reacton looks into modules that are being imported (pandas), and fails there.
+    """
+    _imported.wait()
 
 
 class _Pages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -13,8 +13,10 @@ from ..frame import Frame
 from ..recipe import Recipe
 from ..report.units import words as unit_name
 from ..results import Extraction, Flag
-from ..validate import Certificate
 from .marks import candidate_colour
+
+if TYPE_CHECKING:
+    from ..validate import Certificate
 
 __all__ = ["as_command", "as_python", "badges", "candidates", "figure", "signal_to_noise", "summaries", "typeset"]
 
