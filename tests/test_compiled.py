@@ -14,7 +14,7 @@ from numpy.polynomial.legendre import legvander
 
 import optextract as ox
 from optextract import compiled
-from optextract.compiled.fit import damped_step, dropped, legendre
+from optextract.compiled.fit import add_priors, damped_step, dropped, keep_within, legendre, place
 from optextract.compiled.order import correlate_rows, median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
 from optextract.compiled.sums import aperture
@@ -129,6 +129,45 @@ def test_legendre_polynomials():
         out = np.empty((11, degree + 1))
         legendre(x, out)
         np.testing.assert_allclose(out, legvander(x, degree), atol=1e-14)
+
+
+def test_profiles_are_placed_by_their_coefficients(rng):
+    """Two sources of widths of their own, each with a negative twin."""
+    x = np.linspace(-1, 1, 7)
+    centre_basis, width_basis = (np.ascontiguousarray(legvander(x, degree)) for degree in (2, 1))
+    given = 0.1 * x
+    vector = np.array([10.0, 0.5, -0.2, 0.7, 0.1, 0.9, -0.1, 4.0])  # centre; two widths; offset of the second source
+    source_of, told = np.array([0, 1, 0, 1]), np.array([0.0, 0.0, -6.0, -6.0])
+    centre, fwhm = np.empty((2, 4, 7))
+    place(vector, 2, centre_basis, width_basis, given, 1.1, source_of, told, centre, fwhm)
+    first = centre_basis @ vector[:3] + given
+    np.testing.assert_allclose(centre, [first, first + 4.0, first - 6.6, first + 4.0 - 6.6], rtol=1e-14)
+    widths = np.exp([width_basis @ vector[3:5], width_basis @ vector[5:7]])
+    np.testing.assert_allclose(fwhm, widths[[0, 1, 0, 1]], rtol=1e-14)
+
+
+def test_priors_are_those_of_single_parameters(rng):
+    vector, slots = rng.normal(size=4), np.array([0, 2])
+    mean, sigma = np.array([0.3, -1.0]), np.array([0.5, 2.0])
+    gradient, hessian = np.zeros(4), np.zeros((4, 4))
+    chi2 = add_priors(vector, slots, mean, sigma**-2, gradient, hessian)
+    off = (vector[slots] - mean) / sigma
+    assert chi2 == pytest.approx((off**2).sum())
+    np.testing.assert_allclose(gradient[slots], -off / sigma)
+    np.testing.assert_allclose(np.diag(hessian), [sigma[0] ** -2, 0.0, sigma[1] ** -2, 0.0])
+
+
+def test_what_leaves_its_limits_is_brought_back():
+    """The variation of a width shrinks until its extremes are within their range, but for what is held."""
+    free = np.array([[-np.inf, np.inf]])
+    limits = np.concatenate([[[0.0, 5.0]], free, [[-1.0, 1.0]], free, free])
+    room = np.array([-2.0, 2.0])
+    vector = np.array([7.0, 1.0, 1.5, 2.0, 1.0])  # centre, slope; log FWHM of degree 2
+    keep_within(vector, limits, 2, 3, 1, room, np.zeros(3))
+    np.testing.assert_allclose(vector, [5.0, 1.0, 1.0, 2.0 / 3, 1.0 / 3])
+    vector = np.array([7.0, 1.0, 0.0, 0.5, 3.0])
+    keep_within(vector, limits, 2, 3, 1, room, np.array([0.0, 1.0, 0.0]))
+    np.testing.assert_allclose(vector, [5.0, 1.0, 0.0, 0.5, 1.5])
 
 
 def test_damped_step_solves_for_what_moves(rng):

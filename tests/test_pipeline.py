@@ -110,6 +110,15 @@ def test_recipe_comes_back_as_asked_and_as_resolved():
     assert result.resolved != asked
 
 
+@pytest.mark.parametrize("name", ["mid", "blend", "moffat", "cosmic", "nods", "poisson20"])
+def test_the_resolved_recipe_obeys_the_rules(name):
+    """It is put together without looking at each rule again, because that would take long."""
+    resolved = ox.extract(small(name), ox.Recipe(sources={"number": 2 if name == "blend" else 1})).resolved
+    again = ox.Recipe(**resolved.model_dump(by_alias=True))
+    assert again == resolved
+    assert ox.Recipe.from_yaml(resolved.to_yaml(full=True)) == resolved
+
+
 @pytest.mark.parametrize("name", ["mid", "blend", "moffat", "cosmic", "nods"])
 def test_resolved_recipe_extracts_what_was_extracted(name):
     """What was chosen, asked for: the same spectrum within a fraction of its error."""

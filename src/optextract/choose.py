@@ -153,10 +153,11 @@ def choose_geometry(
     width_degrees = _degrees(auto[1], problem.free_width, len(problem.tapers), top_width)
     hessian = largest.hessian + np.diag(1e-9 * np.diag(largest.hessian) + 1e-300)
     covariance = np.asarray(np.linalg.inv(hessian), dtype=np.float64)
+    values, of_centre, of_width = _coefficients(largest, problem)
     best = (np.inf, top, top_width)
     for degree in degrees:
         for width_degree in width_degrees:
-            lost = _cost_of_dropping(largest, covariance, problem, degree, width_degree)
+            lost = dropped(covariance, values, (of_centre > degree) | (of_width > width_degree))
             n_free = degree + 1 + (width_degree + 1) * largest.geometry.log_fwhm.shape[0]
             criterion = information_criterion(lost, n_free, n_data, noise)
             if rectified:
@@ -257,23 +258,26 @@ def _sane(fit: Fit, largest: Fit) -> bool:
     return bool(np.isfinite(fit.chi2)) and fit.chi2 <= 2.0 * largest.chi2 + 100.0
 
 
-def _cost_of_dropping(fit: Fit, covariance: FloatArray, problem: Problem, degree: int, width_degree: int) -> float:
-    """Rise of chi2 when the coefficients above the degrees are set to zero and the others follow."""
+def _coefficients(fit: Fit, problem: Problem) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
+    """Free coefficients of a fit (zero: anything else); the degree of each in the trace and in the width, or -1."""
     n_width, n_each = fit.geometry.log_fwhm.shape
-    values = np.zeros(len(covariance))
-    gone = np.zeros(len(covariance), dtype=bool)
-    slot = 0
+    values: list[float] = []
+    centre: list[int] = []
+    width: list[int] = []
     if problem.free_centre:
         free = [k for k, asked in enumerate(asked_of(problem.bends, len(fit.geometry.centre))) if not asked.fixed]
-        slot = len(free)
-        values[:slot] = fit.geometry.centre[free]
-        gone[:slot] = [k > degree for k in free]
+        values += fit.geometry.centre[free].tolist()
+        centre, width = free, [-1] * len(free)
     if problem.free_width:
         free = [k for k, asked in enumerate(asked_of(problem.tapers, n_each)) if not asked.fixed]
-        end = slot + n_width * len(free)
-        values[slot:end] = fit.geometry.log_fwhm[:, free].ravel()
-        gone[slot:end] = [k > width_degree for _ in range(n_width) for k in free]
-    return dropped(covariance, values, gone)
+        values += fit.geometry.log_fwhm[:, free].ravel().tolist()
+        centre, width = centre + [-1] * (n_width * len(free)), width + free * n_width
+    others = len(fit.hessian) - len(values)  # offsets, spacing, index
+    return (
+        np.array(values + [0.0] * others),
+        np.array(centre + [-1] * others, dtype=np.intp),
+        np.array(width + [-1] * others, dtype=np.intp),
+    )
 
 
 def _promise(binned: Binned, choice: Choice) -> float:

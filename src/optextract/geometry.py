@@ -17,6 +17,8 @@ __all__ = ["Fit", "Geometry", "Problem", "asked_of", "evaluate", "legendre_basis
 
 FloatArray = NDArray[np.float64]
 
+_FREE = Parameter()
+
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
@@ -184,7 +186,7 @@ def asked_of(terms: tuple[Parameter, ...], count: int) -> tuple[Parameter, ...]:
     -------
     tuple of Parameter, of length `count`
     """
-    return (Parameter(), *terms, *[Parameter()] * count)[:count]
+    return (_FREE, *terms, *[_FREE] * count)[:count]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from .geometry import asked_of
 from .layers import Layers
 from .locate import Start
 from .noise import Variance
-from .recipe import Recipe
+from .recipe import Parameter, Recipe, Source
 from .results import Boxcar
 from .window import Window
 
@@ -56,74 +56,83 @@ def resolved(
     -------
     Recipe
     """
-    columns = start.cut.columns
-    at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
-    items = []
-    for k, centre in enumerate(layers.centre[:, at]):
-        asked = recipe.sources.items[k] if k < len(recipe.sources.items) else None
-        value = float(centre + window.row)
-        centre_field: dict[str, Any] = {"value": value}
-        name = None
-        if asked is not None:
-            name = asked.name
-            centre_field = {**asked.centre.model_dump(), "value": value}
-            if asked.centre.bounds is not None:
-                centre_field["value"] = float(np.clip(value, *asked.centre.bounds))
-        items.append({"name": name, "centre": centre_field})
-    fwhm = float(layers.fwhm[0, at])
+    items = _items(recipe, window, start, layers)
+    at = _column_of(window, start)
     geometry = choice.fit.geometry
     index = choice.fit.shape.index
     profile: dict[str, Any] = {
         "kind": recipe.profile.kind if recipe.profile.kind in ("spline", "template") else choice.kind,
-        "fwhm": {**recipe.profile.fwhm.model_dump(), "value": _within(fwhm, recipe.profile.fwhm.bounds)},
+        "fwhm": _found(recipe.profile.fwhm, float(layers.fwhm[0, at])),
         "empirical": bool(quality["empirical"]),
     }
     if index is not None:
-        profile["index"] = {**recipe.profile.index.model_dump(), "value": _within(index, recipe.profile.index.bounds)}
+        profile["index"] = _found(recipe.profile.index, index)
     background = layers.background
     trace: dict[str, Any] = {
         "degree": len(geometry.centre) - 1,
         "fwhm_degree": geometry.log_fwhm.shape[1] - 1,
     }
     for name, found in (("coefficients", geometry.centre), ("fwhm_coefficients", geometry.log_fwhm[0])):
-        trace[name] = tuple(
-            {**asked.model_dump(), "value": _within(value, asked.bounds)}
-            for asked, value in zip(asked_of(getattr(recipe.trace, name), len(found))[1:], found[1:], strict=True)
-        )
+        terms = asked_of(getattr(recipe.trace, name), len(found))[1:]
+        trace[name] = tuple(_found(asked, float(value)) for asked, value in zip(terms, found[1:], strict=True))
     nods: dict[str, Any] = {"mode": layers.nod_mode}
     if start.problem.nods:
         # one that was not fitted is not to be fitted by whoever uses this recipe either
-        fixed = start.problem.prior_spacing is None
-        spacing = {**recipe.nods.spacing.model_dump(), "value": geometry.spacing, "fixed": fixed}
-        nods |= {"offsets": start.problem.nods, "spacing": spacing}
+        spacing = {"value": float(geometry.spacing), "fixed": start.problem.prior_spacing is None}
+        nods |= {
+            "offsets": tuple(float(offset) for offset in start.problem.nods),
+            "spacing": recipe.nods.spacing.model_copy(update=spacing),
+        }
     if recipe.trace.bins == "auto":
         trace["bins"] = len(choice.columns)
     width = (
         float(np.nanmedian(box.upper - box.lower)) if recipe.flux.boxcar_width == "auto" else recipe.flux.boxcar_width
     )
-    return recipe.updated(
-        kernel={"disp": _window_of(columns, window)},
-        sources={
+    chosen: dict[str, dict[str, Any]] = {
+        "kernel": {"disp": _window_of(start.cut.columns, window)},
+        "sources": {
             "number": len(items),
-            "items": tuple(items),
+            "items": items,
             "shape": "separate" if len(geometry.log_fwhm) > 1 else "common",
         },
-        profile=profile,
-        background={
+        "profile": profile,
+        "background": {
             "degree": "none" if background.degree < 0 else background.degree,
             "along": background.along,
             "along_degree": background.along_degree,
         },
-        trace=trace,
-        noise={
+        "trace": trace,
+        "noise": {
             "variance": variance.kind,
-            "revise": layers.slope > 0,
+            "revise": bool(layers.slope > 0),
             "scale": float(quality["noise_scale"]) if recipe.noise.scale == "auto" else recipe.noise.scale,
         },
-        nods=nods,
-        rejection={"mode": rejection_mode(frame, recipe.rejection), "floor": layers.rejected.floor},
-        flux={"window": flux_window, "boxcar_width": width},
-    )
+        "nods": nods,
+        "rejection": {"mode": rejection_mode(frame, recipe.rejection), "floor": float(layers.rejected.floor)},
+        "flux": {"window": flux_window, "boxcar_width": width},
+    }
+    # what the stages found obeys the rules by itself: to look again would take as long as the fit of a kernel slice
+    sections = {name: getattr(recipe, name).model_copy(update=fields) for name, fields in chosen.items()}
+    return recipe.model_copy(update=sections)
+
+
+def _column_of(window: Window, start: Start) -> int:
+    return int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
+
+
+def _items(recipe: Recipe, window: Window, start: Start, layers: Layers) -> tuple[Source, ...]:
+    """Each source with its name, and the row where it was found as its initial value."""
+    items = []
+    for k, centre in enumerate(layers.centre[:, _column_of(window, start)]):
+        asked = recipe.sources.items[k] if k < len(recipe.sources.items) else Source()
+        found = _found(asked.centre, float(centre + window.row))
+        items.append(asked.model_copy(update={"centre": found}))
+    return tuple(items)
+
+
+def _found(asked: Parameter, value: float) -> Parameter:
+    """What was asked of a parameter, with what was found as its initial value."""
+    return asked.model_copy(update={"value": _within(value, asked.bounds)})
 
 
 def _within(value: float, bounds: tuple[float, float] | None) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .bins import Binned
 from .compiled import contiguous
-from .compiled.fit import damped_step, project
+from .compiled.fit import add_priors, damped_step, keep_within, place, project
 from .geometry import Fit, Geometry, Problem, asked_of, legendre_basis
 from .profiles import Shape
 from .recipe import Parameter
@@ -51,15 +51,16 @@ class _Fitter:
         x = start.mapped(self.column)
         self.centre_basis = legendre_basis(x, len(start.centre) - 1)
         self.width_basis = legendre_basis(x, start.log_fwhm.shape[1] - 1)
-        self.given = 0.0 if start.given is None else np.interp(self.column, np.arange(len(start.given)), start.given)
+        self.given = np.zeros(len(x))
+        if start.given is not None:
+            self.given = np.interp(self.column, np.arange(len(start.given)), start.given)
         self.n_width = start.log_fwhm.shape[0]
         self.n_source = len(start.offsets) + 1
         spaced = bool(problem.nods) and problem.prior_spacing is not None
         indexed = problem.index_shape is not None
         self.sizes = (len(start.centre), start.log_fwhm.size, len(start.offsets), int(spaced), int(indexed))
         extremes = problem.fwhm_bounds if problem.fwhm_extremes is None else problem.fwhm_extremes
-        self.log_bounds = float(np.log(problem.fwhm_bounds[0])), float(np.log(problem.fwhm_bounds[1]))
-        self.log_extremes = float(np.log(extremes[0])), float(np.log(extremes[1]))
+        self.room = np.log(np.array(extremes, dtype=float))
         self.places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(self.n_source)]
         self.positive = np.zeros((len(self.data), len(self.places) - self.n_source), dtype=bool)
         self.decided = False
@@ -70,11 +71,15 @@ class _Fitter:
         # whether anything but the usual limits is asked for: this is looked at in every step
         self.asked = any(each.bounds is not None for each in (*self.bends, *self.tapers, *problem.rows))
         at = np.array([problem.at])
+        self.held = np.array([float(each.fixed) for each in self.tapers])
+        self.held[0] = 0.0
         self.basis_at = legendre_basis(start.mapped(at), len(start.centre) - 1)[0]
         self.given_at = (
             0.0 if start.given is None else float(np.interp(at, np.arange(len(start.given)), start.given)[0])
         )
         self._lay_out()
+        self._limit()
+        self._expect()
 
     def _lay_out(self) -> None:
         """Basis value of each parameter in each bin, and the derivative field that it multiplies."""
@@ -124,32 +129,43 @@ class _Fitter:
         What is asked of a coefficient itself comes last: it is kept whatever the width becomes.
         """
         out = vector.copy()
-        n_centre, n_width, _, n_spacing, n_index = self.sizes
-        if self.start.given is None:
-            out[0] = _clip(out[0], *self.problem.centre_bounds)
-        low, high = self.log_bounds
-        least, most = self.log_extremes
-        n_each = self.start.log_fwhm.shape[1]
-        for slot in range(n_centre, n_centre + n_width, n_each):
-            mean = out[slot] = _clip(out[slot], low, high)
-            # the extremes over the frame must stay within bounds too: shrink the variation where they do not
-            swing = [abs(value) for value in out[slot + 1 : slot + n_each].tolist()]
-            held = sum(value for value, asked in zip(swing, self.tapers[1:], strict=True) if asked.fixed)
-            room = max(min(mean - least, most - mean) - held, 0.0)
-            if sum(swing) - held > room:
-                varies = [slot + k for k in range(1, n_each) if not self.tapers[k].fixed]
-                out[varies] *= room / (sum(swing) - held)
+        n_centre, n_each = self.sizes[0], self.width_basis.shape[1]
+        keep_within(out, self.limits, n_centre, n_each, self.n_width, self.room, self.held)
         if self.asked:
-            for slot in range(n_centre, n_centre + n_width, n_each):
+            for slot in range(n_centre, n_centre + self.sizes[1], n_each):
                 _within(out[slot : slot + n_each], self.tapers)
             _within(out[:n_centre], self.bends)
             self._keep_rows(out)
-        if n_spacing:
-            slot = sum(self.sizes[:3])
-            out[slot] = _clip(out[slot], *self.problem.spacing_bounds)
-        if n_index:
-            out[-1] = _clip(out[-1], *self.problem.index_bounds)
         return out
+
+    def _limit(self) -> None:
+        """Limits of the parameters; the row of each source and the coefficients that are asked for have their own."""
+        self.limits = np.full((sum(self.sizes), 2), (-np.inf, np.inf))
+        n_centre, n_width, _, n_spacing, n_index = self.sizes
+        if self.start.given is None:
+            self.limits[0] = self.problem.centre_bounds
+        self.limits[n_centre : n_centre + n_width : self.width_basis.shape[1]] = np.log(self.problem.fwhm_bounds)
+        if n_spacing:
+            self.limits[sum(self.sizes[:3])] = self.problem.spacing_bounds
+        if n_index:
+            self.limits[-1] = self.problem.index_bounds
+
+    def _expect(self) -> None:
+        """Normal priors of single parameters: which, mean, 1 / sigma^2."""
+        problem, n_centre, n_each = self.problem, self.sizes[0], self.width_basis.shape[1]
+        priors = [(0, problem.prior_centre)]
+        priors += [(n_centre + k * n_each, problem.prior_fwhm) for k in range(self.n_width)]
+        if problem.prior_bend is not None and self.start.given is None:
+            priors += [(k, (0.0, problem.prior_bend)) for k in range(1, n_centre)]
+        if problem.prior_taper is not None:
+            taper = (0.0, problem.prior_taper)
+            priors += [(n_centre + k, taper) for k in range(self.n_width * n_each) if k % n_each]
+        if self.sizes[3] and problem.prior_spacing is not None:
+            priors.append((sum(self.sizes[:3]), (1.0, problem.prior_spacing)))
+        told = [(slot, prior) for slot, prior in priors if prior is not None]
+        self.prior_slots = np.array([slot for slot, _ in told], dtype=np.intp)
+        self.prior_means = np.array([mean for _, (mean, _) in told], dtype=float)
+        self.prior_weights = np.array([1 / sigma**2 for _, (_, sigma) in told], dtype=float)
 
     def _row_of(self, source: int) -> FloatArray:
         """Row of a source at the column for which it is asked, less the given trace, as weights of the parameters."""
@@ -167,31 +183,31 @@ class _Fitter:
                 row = float(self._row_of(source) @ vector) + self.given_at
                 vector[slot] += min(max(row, asked.bounds[0]), asked.bounds[1]) - row
 
-    def positions(self, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Centre and FWHM of each source in each bin, shapes (n_source, n_bin)."""
-        n_centre, n_width, n_offset = self.sizes[:3]
-        first = self.centre_basis @ vector[:n_centre] + self.given
-        offsets = np.concatenate([[0.0], vector[n_centre + n_width : n_centre + n_width + n_offset]])
-        width = vector[n_centre : n_centre + n_width].reshape(self.start.log_fwhm.shape)
-        fwhm = np.exp(width @ self.width_basis.T)
-        centre = first + offsets[:, None]
-        return centre, np.broadcast_to(fwhm, centre.shape)
-
     def state(self, vector: FloatArray) -> _State:
         shape = self.problem.shape
         if self.sizes[4] and self.problem.index_shape is not None:
             shape = self.problem.index_shape(float(vector[-1]))
         bound = shape.fast().at(self.column)
-        centre, fwhm = self.positions(vector)
-        spacing = self.spacing(vector)
-        places = [(centre[source] + offset * spacing, fwhm[source]) for source, offset in self.places]
         n_bin, n_profile, n_field = len(self.column), len(self.places), 1 + self.n_width + sum(self.sizes[2:])
+        centre, fwhm = np.empty((2, n_profile, n_bin))
+        place(
+            vector,
+            self.n_width,
+            self.centre_basis,
+            self.width_basis,
+            self.given,
+            self.spacing(vector),
+            self.source_of,
+            self.told,
+            centre,
+            fwhm,
+        )
         terms = np.empty((n_bin, n_profile + len(self.problem.background), self.n_cross))
         shifts, widths = np.empty((2, n_bin, n_profile, self.n_cross))
-        for slot, (position, width) in enumerate(places):
-            bound.fill_derivatives(terms, shifts, widths, slot, position, width)
+        for slot in range(n_profile):
+            bound.fill_derivatives(terms, shifts, widths, slot, centre[slot], fwhm[slot])
         terms[:, n_profile:] = self.problem.background
-        index = self._index_change(shape, terms, places)
+        index = self._index_change(shape, terms, centre, fwhm)
         amplitude, error = np.empty((2, n_bin, self.n_source))
         gradient, curvature = np.empty((n_bin, n_field)), np.empty((n_bin, n_field, n_field))
         total, hessian = np.empty(len(vector)), np.empty((len(vector), len(vector)))
@@ -220,10 +236,11 @@ class _Fitter:
         )
         # a negative twin cannot be positive: decided once a fit, because chi2 jumps with it
         self.decided = True
-        chi2, total, hessian = self._priors(vector, chi2, total, hessian)
+        chi2 += add_priors(vector, self.prior_slots, self.prior_means, self.prior_weights, total, hessian)
+        chi2 += self._hold_rows(vector, total, hessian)
         return _State(chi2, total, hessian, amplitude, error, gradient, curvature)
 
-    def _index_change(self, shape: Shape, terms: FloatArray, places: list[tuple[FloatArray, FloatArray]]) -> FloatArray:
+    def _index_change(self, shape: Shape, terms: FloatArray, centre: FloatArray, fwhm: FloatArray) -> FloatArray:
         """Change of each profile with the shape's index, where that is free: (n_bin, n_profile or none, n_cross)."""
         if self.problem.index_shape is None or shape.index is None:
             return np.empty((len(terms), 0, self.n_cross))
@@ -231,42 +248,24 @@ class _Fitter:
         # towards the inside of the bounds, where the family is defined
         step = -step if shape.index + step > self.problem.index_bounds[1] else step
         other = self.problem.index_shape(shape.index + step)
-        index = np.empty((len(terms), len(places), self.n_cross))
-        for slot, (position, width) in enumerate(places):
-            other.fill(index, slot, position, width)
-        index -= terms[:, : len(places)]
+        index = np.empty((len(terms), len(self.places), self.n_cross))
+        for slot in range(len(self.places)):
+            other.fill(index, slot, centre[slot], fwhm[slot])
+        index -= terms[:, : len(self.places)]
         index /= step
         return index
 
-    def _priors(
-        self, vector: FloatArray, chi2: float, gradient: FloatArray, hessian: FloatArray
-    ) -> tuple[float, FloatArray, FloatArray]:
-        n_centre = self.sizes[0]
-        priors = [(0, self.problem.prior_centre)]
-        priors += [(n_centre + k * self.width_basis.shape[1], self.problem.prior_fwhm) for k in range(self.n_width)]
-        if self.problem.prior_bend is not None and self.start.given is None:
-            priors += [(k, (0.0, self.problem.prior_bend)) for k in range(1, n_centre)]
-        if self.problem.prior_taper is not None:
-            n_each = self.width_basis.shape[1]
-            taper = (0.0, self.problem.prior_taper)
-            priors += [(n_centre + k, taper) for k in range(self.n_width * n_each) if k % n_each]
-        if self.sizes[3] and self.problem.prior_spacing is not None:
-            priors.append((sum(self.sizes[:3]), (1.0, self.problem.prior_spacing)))
+    def _hold_rows(self, vector: FloatArray, gradient: FloatArray, hessian: FloatArray) -> float:
+        """Hold fixed rows by narrow priors: each is a sum of parameters, none of which is fixed. Gives their chi2."""
+        chi2 = 0.0
         for source, asked in enumerate(self.problem.rows[: self.n_source]):
             if asked.fixed and asked.value is not None and (source or self.problem.free_centre):
-                # as a narrow prior: the row is a sum of parameters, none of which is fixed by itself
                 weights = self._row_of(source)
                 off = float(weights @ vector) + self.given_at - asked.value
                 chi2 += (off / _HELD) ** 2
                 gradient -= weights * off / _HELD**2
                 hessian += np.outer(weights, weights) / _HELD**2
-        for slot, prior in priors:
-            if prior is not None:
-                mean, sigma = prior
-                chi2 += ((vector[slot] - mean) / sigma) ** 2
-                gradient[slot] -= (vector[slot] - mean) / sigma**2
-                hessian[slot, slot] += 1 / sigma**2
-        return chi2, gradient, hessian
+        return chi2
 
 
 def _clip(value: float, low: float, high: float) -> float:

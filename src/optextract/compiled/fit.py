@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .linear import invert, normal
 
-__all__ = ["damped_step", "dropped", "legendre", "nested_drops", "project"]
+__all__ = ["add_priors", "damped_step", "dropped", "keep_within", "legendre", "nested_drops", "place", "project"]
 
 FloatArray = NDArray[np.float64]
 
@@ -189,6 +189,109 @@ def project(
             for q in range(n_parameter):
                 hessian[p, q] += basis[x, p] * basis[x, q] * curvature[x, field_of[p], field_of[q]]
     return chi2
+
+
+@compiled
+def place(
+    vector: FloatArray,
+    n_width: int,
+    centre_basis: FloatArray,
+    width_basis: FloatArray,
+    given: FloatArray,
+    spacing: float,
+    source_of: NDArray[np.intp],
+    told: FloatArray,
+    centre: FloatArray,
+    fwhm: FloatArray,
+) -> None:
+    """Centre and FWHM of each profile, negative twins included, in each bin.
+
+    Parameters
+    ----------
+    vector : ndarray, shape (n_parameter,)
+        Coefficients of the centre, of the logarithm of each FWHM, offsets of the further sources, and what follows.
+    n_width : int
+        Number of widths: 1, or one each.
+    centre_basis, width_basis : ndarray, shape (n_bin, n_coefficient)
+        Polynomials in each bin.
+    given : ndarray, shape (n_bin,)
+        What the polynomial of the centre is added to.
+    spacing : float
+        Factor on the offsets of the twins.
+    source_of : ndarray of int, shape (n_profile,)
+        Source of each profile.
+    told : ndarray, shape (n_profile,)
+        Offset of each profile from its source.
+    centre, fwhm : ndarray, shape (n_profile, n_bin)
+        Filled.
+    """
+    n_centre, n_each = centre_basis.shape[1], width_basis.shape[1]
+    first_offset = n_centre + n_width * n_each - 1
+    for slot in range(len(source_of)):
+        source = source_of[slot]
+        first_width = n_centre + n_each * (source if n_width > 1 else 0)
+        away = told[slot] * spacing + (vector[first_offset + source] if source > 0 else 0.0)
+        for x in range(len(given)):
+            row, width = given[x] + away, 0.0
+            for k in range(n_centre):
+                row += vector[k] * centre_basis[x, k]
+            for k in range(n_each):
+                width += vector[first_width + k] * width_basis[x, k]
+            centre[slot, x] = row
+            fwhm[slot, x] = np.exp(width)
+
+
+@compiled
+def add_priors(
+    vector: FloatArray,
+    slots: NDArray[np.intp],
+    mean: FloatArray,
+    weight: FloatArray,
+    gradient: FloatArray,
+    hessian: FloatArray,
+) -> float:
+    """Add normal priors of single parameters (mean, 1 / sigma^2) to gradient and curvature; gives their chi2."""
+    chi2 = 0.0
+    for k in range(len(slots)):
+        off = vector[slots[k]] - mean[k]
+        chi2 += weight[k] * off * off
+        gradient[slots[k]] -= weight[k] * off
+        hessian[slots[k], slots[k]] += weight[k]
+    return chi2
+
+
+@compiled
+def keep_within(
+    vector: FloatArray, limits: FloatArray, n_centre: int, n_each: int, n_width: int, room: FloatArray, held: FloatArray
+) -> None:
+    """Clip parameters to their limits, and shrink the variations of each width that leave its range, in place.
+
+    Parameters
+    ----------
+    vector : ndarray, shape (n_parameter,)
+        As for `place`.
+    limits : ndarray, shape (n_parameter, 2)
+        Of each parameter; infinite where there are none.
+    n_centre, n_each, n_width : int
+        Numbers of coefficients of the centre and of each width, and of widths.
+    room : ndarray, shape (2,)
+        Limits of the logarithm of the FWHM in any column.
+    held : ndarray, shape (n_each,)
+        1 for the coefficients of a width that are not to be changed, 0 for the others.
+    """
+    for k in range(len(vector)):
+        vector[k] = min(max(vector[k], limits[k, 0]), limits[k, 1])
+    for width in range(n_width):
+        first = n_centre + width * n_each
+        mean, swing, fixed = vector[first], 0.0, 0.0
+        for k in range(1, n_each):
+            swing += abs(vector[first + k])
+            fixed += held[k] * abs(vector[first + k])
+        most = max(min(mean - room[0], room[1] - mean) - fixed, 0.0)
+        if swing - fixed > most:
+            for k in range(1, n_each):
+                if held[k] == 0.0:
+                    vector[first + k] *= most / (swing - fixed)
 
 
 @compiled
