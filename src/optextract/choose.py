@@ -12,7 +12,7 @@ from .compiled.fit import dropped
 from .geometry import Fit, Geometry, Problem, asked_of, evaluate, terms_of
 from .profiles import MOFFAT_INDICES, moffat_between
 from .recipe import Recipe
-from .robust import robust_rms
+from .robust import median, robust_rms
 from .solve import model_of, solve_columns
 from .trace import fit_geometry, information_criterion
 
@@ -131,7 +131,7 @@ def choose_geometry(
         max_steps=6 if (low, low_width) != (top, top_width) else 25,
         tolerance=tolerance,
     )
-    binned = _trusted(binned, first, problem)
+    given, binned = binned, _trusted(binned, first, problem)
     if rectified and not _bright(first, max(noise, _noise(first))):
         # resampled traces are straight; only where every bin is bright may the data say otherwise
         top = min(top, max(1, len(problem.bends))) if recipe.trace.degree == "auto" else top
@@ -165,7 +165,9 @@ def choose_geometry(
             if criterion < best[0]:
                 best = (criterion, degree, width_degree)
     fit = largest
-    if best[1:] != (top, top_width):
+    if best[1:] == (low, low_width) and binned is given and first.converged:
+        fit = first  # the same bins and degrees
+    elif best[1:] != (top, top_width):
         fit = fit_geometry(binned, _padded(largest.geometry, best[1], best[2]), problem, tolerance=tolerance)
         if not _sane(fit, largest):
             fit = fit_geometry(binned, _padded(first.geometry, best[1], best[2]), problem, tolerance=tolerance)
@@ -201,7 +203,9 @@ def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
     seen = ratio > 0
     if seen.sum() < 8:
         return binned
-    limit = _MOST_MISFIT * max(float(np.median(ratio[seen])), 1.0)
+    limit = _MOST_MISFIT * max(median(ratio[seen]), 1.0)
+    if ratio.max() <= limit:
+        return binned
     factor = np.where(ratio > limit, (limit / np.maximum(ratio, limit)) ** 2, 1.0)
     return replace(binned, weight=binned.weight * factor[:, None])
 

@@ -30,7 +30,7 @@ from .profiles import Shape
 from .recipe import Recipe, Rejection
 from .reject import Rejected, reject
 from .revise import find_slope, model_light, revised_variance
-from .robust import robust_rms
+from .robust import median, robust_rms
 from .solve import solve_columns
 from .window import Window
 
@@ -83,7 +83,7 @@ def _nod_mode(window: Window, model: _Model, recipe: Recipe, nods: tuple[float, 
     left = (usable & ~masked & ~near).sum(axis=1)[usable.any(axis=1)]
     # a mask must reach neither its own source nor another one
     between = np.median(model.centre[:, None] - model.centre[None], axis=2)
-    apart = min(float(np.abs(between - offset).min()) for offset in nods) > 2.5 * float(np.median(model.fwhm))
+    apart = min(float(np.abs(between - offset).min()) for offset in nods) > 2.5 * median(model.fwhm)
     return ("mask" if apart and np.median(left) >= 6 else "model"), masked
 
 
@@ -250,7 +250,7 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
         return layers
     nods = choice.fit.geometry.moved(start.problem.nods)
     modelled = layers.nod_mode == "model" and recipe.nods.depths is None
-    if wanted == "auto" and modelled and min(np.abs(nods)) < _TWINS_APART * float(np.median(layers.fwhm)):
+    if wanted == "auto" and modelled and min(np.abs(nods)) < _TWINS_APART * median(layers.fwhm):
         return layers  # between twins of free depth a correction of the wings and the depths are one and the same
     model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
     n_source = len(model.centre)

@@ -18,6 +18,8 @@ __all__ = ["VARIANCE_PARTS", "Frame"]
 #: Names of the variance components a frame may carry.
 VARIANCE_PARTS = ("poisson", "rnoise", "flat")
 
+_SURFACE_BRIGHTNESS = u.Jy / u.sr  # made once: to take a new unit apart lasts as long as some stages
+
 #: Every ``meta`` key that a stage reads; other keys are carried along untouched.
 META_KEYS = {
     "file": "name of the file the frame was read from",
@@ -240,7 +242,7 @@ class Frame:
 
     @property
     def _per_steradian(self) -> bool:
-        return bool(self.unit.is_equivalent(u.Jy / u.sr))
+        return bool(self.unit.is_equivalent(_SURFACE_BRIGHTNESS))
 
     @property
     def flux_scale(self) -> float:

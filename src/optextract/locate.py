@@ -18,6 +18,7 @@ from .negatives import find_negatives
 from .paths import given_trace, image_trace, planned_trace, row_of
 from .placing import another_source, place_sources, width_at
 from .recipe import Recipe
+from .robust import median
 from .straight import bend_of, straight_slice
 from .templates import place_template
 from .widths import own_widths
@@ -273,7 +274,7 @@ def _planned_first(positions: tuple[float, ...], planned: float | None) -> tuple
 def _planned(frame: Frame, window: Window, recipe: Recipe, path: FloatArray | None) -> float | None:
     value = frame.meta.get("planned_cross")
     if path is not None:
-        value = float(np.median(path[window.column : window.column + window.n_disp]))
+        value = median(path[window.column : window.column + window.n_disp])
     if not recipe.sources.planned or value is None or not np.isfinite(value):
         return None
     row = float(value) - window.row
@@ -296,7 +297,7 @@ def _doubts(
             f"No source stands out (S/N {detection.snr:.1f} over the region): extracted at {where} with a prior shape. "
             f"{seen}: sources.find: lines looks for them.",
         )
-    row = float(np.median(detection.row))
+    row = median(detection.row)
     if path is not None:
         at = np.clip(detection.column.astype(int) + window.column, 0, len(path) - 1)
         row += float(np.median(path[window.column : window.column + window.n_disp]) - np.median(path[at]))

@@ -17,6 +17,7 @@ from .misfit import unexplained
 from .noise import Variance
 from .recipe import Recipe
 from .results import Boxcar, TraceFit
+from .robust import median
 from .second import second_source
 from .window import Window
 
@@ -78,7 +79,7 @@ def figures(
     n_source = len(layers.centre)
     n_good = int((layers.kept > 0).sum())
     n_free = layers.profiles.shape[1] * int((layers.kept > 0).any(axis=1).sum()) + layers.background.n_parameters
-    chi2 = float((final.residual**2 * layers.kept).sum() / max(n_good - n_free, 1))
+    chi2 = float(np.vdot(final.residual * layers.kept, final.residual) / max(n_good - n_free, 1))
     snr = flux / uncertainty
     finite = np.isfinite(snr)
     columns = slice(window.column, window.column + window.n_disp)
@@ -150,8 +151,7 @@ def _bound(layers: Layers, final: Final) -> FloatArray:
 
 
 def _median(values: FloatArray) -> float:
-    values = values[np.isfinite(values)]
-    return float(np.median(values)) if values.size else float("nan")
+    return median(values[np.isfinite(values)])
 
 
 def _root_sum(snr: FloatArray) -> float:
@@ -249,7 +249,7 @@ def _masked_away(
     nearest = min(abs(offset) for offset in choice.fit.geometry.moved(start.problem.nods))
     return [
         f"The masks of the negative traces reach a source: {taken.sum()} of {len(taken)} columns have no flux for it "
-        f"(the nearest trace is {nearest:.1f} pixels from its source, at a FWHM of {np.median(layers.fwhm):.1f}). "
+        f"(the nearest trace is {nearest:.1f} pixels from its source, at a FWHM of {median(layers.fwhm):.1f}). "
         "nods.mode: model or auto keeps them."
     ]
 

@@ -17,6 +17,7 @@ from .geometry import evaluate
 from .layers import Swept
 from .locate import Start
 from .recipe import Recipe
+from .robust import median
 from .solve import model_of, solve_columns
 from .stripes import find_stripes
 from .window import Window
@@ -106,7 +107,7 @@ def _bright_columns(window: Window, start: Start, edges: NDArray[np.intp]) -> ND
     centre, fwhm = evaluate(start.geometry, window.columns)
     snr = np.empty(window.n_disp)
     rows = np.round(centre[0]).astype(np.intp)
-    kernel = filter_kernel(round(float(np.median(fwhm[0])), 1))
+    kernel = filter_kernel(round(median(fwhm[0]), 1))
     search.along_path(contiguous(window.data), contiguous(window.weight), rows, kernel, snr)
     if not (snr > _BRIGHT_SNR).any():
         return np.zeros(0, dtype=np.intp)
