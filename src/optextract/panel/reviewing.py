@@ -64,7 +64,7 @@ class Reviewing(Part):
             "undecided": review.undecided,
             "name": item.name,
             "score": f"{item.score:.0f}",
-            "reasons": [*item.flags, *item.warnings],
+            "reasons": [*item.flags, *(words.rstrip(".") for words in item.warnings)],
             "decision": item.decision,
         }
 
