@@ -122,3 +122,25 @@ def test_what_no_correction_explains_is_said(curve, fwhm, said):
 
 def test_nothing_is_said_of_the_profile_of_a_faint_source():
     assert ox.extract(frame_of(double, 2.5, 10.0)[0]).quality["misfit"] == 0.0
+
+
+def test_a_twin_that_no_pixel_sees_leaves_the_others_to_be_judged():
+    """Its variance is infinite: the misfit was NaN, and nothing was rejected in the whole frame."""
+    columns = np.arange(400)
+    fwhm = 1.1 + 1.6 * columns / 400
+    centre, flux = 14.0 + 0.3 * columns / 400, 60.0 * (1.2 - 0.6 * columns / 400)
+    places = ((0.0, 1.0), (-10.6, -1 / 3), (-5.3, -2 / 3), (5.3, -2 / 3), (10.6, -1 / 3))
+    light = sum(depth * Gaussian().integrate(18, centre + offset, fwhm).T for offset, depth in places)
+    data = flux * light + np.random.default_rng(1).standard_normal((18, 400))
+    data[14, 200] += 1000.0
+    frame = ox.Frame(
+        data,
+        variance=np.ones(data.shape),
+        meta={"planned_cross": 14.1, "nod_offsets": tuple(offset for offset, _ in places[1:]), "nod_noise": "included"},
+    )
+    result = ox.extract(frame)
+    assert result.resolved.nods.mode == "model"
+    assert result.resolved.rejection.floor <= UNKNOWN
+    assert result.rejected[14, 200]
+    assert np.nanmedian(result.flux[0] / flux) == pytest.approx(1.0, abs=0.01)
+    assert abs(result.flux[0, 200] - flux[200]) < 5 * result.uncertainty[0, 200]

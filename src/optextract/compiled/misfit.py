@@ -106,7 +106,9 @@ def measure(
                     residual -= coefficients[x, t] * terms[x, t, y]
                     value = 0.0
                     for s in range(n_term):
-                        value += covariance[x, t, s] * terms[x, s, y]
+                        # a term that no pixel sees, such as a twin beyond the edge, has an infinite variance
+                        if covariance[x, t, s] < np.inf:
+                            value += covariance[x, t, s] * terms[x, s, y]
                     leverage += value * terms[x, t, y]
                     if t < n_source:
                         light += max(coefficients[x, t], 0.0) * terms[x, t, y]
