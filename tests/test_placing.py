@@ -80,8 +80,21 @@ def test_no_source_more_where_one_explains_the_slice(columns):
 def test_a_second_source_too_close_or_too_faint_is_none(columns):
     near = coadd(*columns(2000, places=(10.2, 11.0), fluxes=(50.0, 50.0)), (0, 1999), "mean")
     assert another_source(near, (10.6,), 2.0, (), (0.5, 8.0)) is None
-    faint = coadd(*columns(20000, places=(10.2, 16.0), fluxes=(50.0, 2.0)), (0, 19999), "mean")
-    assert another_source(faint, (10.2,), 1.8, (), (0.5, 8.0)) is None
+    for places, fluxes in (((10.2, 16.0), (50.0, 0.6)), ((10.2, 12.4), (50.0, 4.0))):
+        faint = coadd(*columns(20000, places=places, fluxes=fluxes), (0, 19999), "mean")
+        assert another_source(faint, (10.2,), 1.8, (), (0.5, 8.0)) is None
+
+
+@pytest.mark.parametrize("ratio", [0.03, 0.06])
+def test_a_faint_source_far_from_a_bright_one_is_a_source_and_lobes_are_not(columns, ratio):
+    """What is on both sides of a source belongs to its profile."""
+    alone = coadd(*columns(20000, places=(12.2, 17.0), fluxes=(50.0, 50.0 * ratio)), (0, 19999), "mean")
+    placed, evidence = another_source(alone, (12.2,), 1.8, (), (0.5, 8.0))
+    np.testing.assert_allclose(placed.positions, (12.2, 17.0), atol=0.15)
+    assert evidence > 100
+    lobes = (50.0, 50.0 * ratio, 50.0 * ratio * 0.9)
+    both = coadd(*columns(20000, places=(12.2, 17.0, 7.4), fluxes=lobes), (0, 19999), "mean")
+    assert another_source(both, (12.2,), 1.8, (), (0.5, 8.0)) is None
 
 
 def test_a_slice_of_few_rows_has_no_place_for_another_source(columns):

@@ -32,6 +32,7 @@ from .reject import Rejected, reject
 from .revise import find_slope, model_light, revised_variance
 from .robust import median, robust_rms
 from .solve import solve_columns
+from .twins import clear_of, mask_or_model
 from .window import Window
 
 __all__ = ["clean", "polish", "rejection_mode", "sweep"]
@@ -64,51 +65,16 @@ def _model(window: Window, geometry: Geometry, shape: Shape, nods: tuple[float, 
     return _Model(profiles, centre, fwhm)
 
 
-def _nod_mode(window: Window, model: _Model, recipe: Recipe, nods: tuple[float, ...]) -> tuple[str, NDArray[np.bool_]]:
-    """Mask or model the negative traces, and the pixels that masking takes."""
-    masked = np.zeros((window.n_disp, window.n_cross), dtype=bool)
-    if not nods:
-        return "ignore", masked
-    row = np.arange(window.n_cross)
-    half = np.maximum(1.5 * model.fwhm, 2.0)
-    for offset in nods:
-        for centre, reach in zip(model.centre, half, strict=True):
-            masked |= np.abs(row - (centre + offset)[:, None]) <= reach[:, None]
-    if recipe.nods.mode in ("mask", "model"):
-        return recipe.nods.mode, masked
-    near = np.zeros_like(masked)
-    for centre, reach in zip(model.centre, half, strict=True):
-        near |= np.abs(row - centre[:, None]) <= reach[:, None]
-    usable = window.weight > 0
-    left = (usable & ~masked & ~near).sum(axis=1)[usable.any(axis=1)]
-    # a mask must reach neither its own source nor another one
-    between = np.median(model.centre[:, None] - model.centre[None], axis=2)
-    apart = min(float(np.abs(between - offset).min()) for offset in nods) > 2.5 * median(model.fwhm)
-    return ("mask" if apart and np.median(left) >= 6 else "model"), masked
-
-
-def _clear(window: Window, model: _Model, nods: tuple[float, ...], reach: float = 2.0) -> NDArray[np.bool_]:
-    """Pixels free of sources and of their negative twins, shape (n_disp, n_cross)."""
-    row = np.arange(window.n_cross)
-    clear = np.ones((window.n_disp, window.n_cross), dtype=bool)
-    for offset in (0.0, *nods):
-        # a negative twin holds a third of the light or so, and is modelled or masked: its wings matter less
-        far = reach if offset == 0.0 else 0.6 * reach
-        for centre, fwhm in zip(model.centre, model.fwhm, strict=True):
-            clear &= np.abs(row - (centre + offset)[:, None]) > far * fwhm[:, None] + 0.5
-    return clear
-
-
 def _laid_out(
     window: Window, start: Start, choice: Choice, recipe: Recipe
 ) -> tuple[_Model, str, FloatArray, FloatArray, NDArray[np.bool_]]:
     """Model, mode of the nods, linear terms, weights without masked nods, and pixels free of sources for a trace."""
     nods = choice.fit.geometry.moved(start.problem.nods)
     model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
-    mode, nod_pixels = _nod_mode(window, model, recipe, nods)
+    mode, nod_pixels = mask_or_model(window, model.centre, model.fwhm, recipe.nods.mode, nods)
     profiles = _compose(model.profiles, len(model.centre), mode, recipe)
     weight = np.where(nod_pixels, 0.0, window.weight) if mode == "mask" else window.weight
-    return model, mode, profiles, weight, _clear(window, model, nods)
+    return model, mode, profiles, weight, clear_of(window, model.centre, model.fwhm, nods)
 
 
 def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Recipe) -> Swept:

@@ -15,11 +15,12 @@ from .frame import Frame
 from .recipe import Noise
 from .robust import median, robust_rms
 
-__all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls"]
+__all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls", "source_pull"]
 
 FloatArray = NDArray[np.float64]
 
 _MAD = 1.4826  # MAD to standard deviation of a normal distribution
+_LEAST_FREE = 0.1  # a pixel that alone carries its flux cannot be judged by the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +237,8 @@ def pulls(
     Returns
     -------
     dict
-        ``pixel``, ``profile`` and ``bin5``... pulls (NaN where there is too little to measure on), and ``n`` pixels.
+        ``pixel``, ``profile`` and ``bin5``... pulls (NaN where there is too little to measure on); ``n``, pixels, and
+        ``n_bin10``, sums of ten columns.
     """
     result: dict[str, Any] = {
         "pixel": float("nan"),
@@ -246,7 +248,7 @@ def pulls(
     picked = np.empty(residual.size + 1)
     nothing = np.zeros_like(residual)
     pull = picked[: sums.pick_pulls(contiguous(residual), nothing, contiguous(weight), clear, picked)]
-    result["n"] = int(pull.size)
+    result |= {"n": int(pull.size), "n_bin10": 0}
     if pull.size < 100:
         return result
     result["pixel"] = robust_rms(pull)
@@ -265,7 +267,46 @@ def pulls(
         values = np.concatenate(binned) if binned else np.array([])
         if values.size >= 20:
             result[f"bin{n}"] = robust_rms(values)
+            if n == 10:
+                result["n_bin10"] = int(values.size)
     return result
+
+
+def source_pull(
+    residual: FloatArray, weight: FloatArray, profile: FloatArray, covariance: FloatArray, centre: FloatArray
+) -> tuple[float, int]:
+    """Scatter of the pixels at a source's peak over their stated error.
+
+    Parameters
+    ----------
+    residual, weight : ndarray, shape (n_disp, n_cross)
+        Data minus model, and inverse variance (zero where masked).
+    profile : ndarray, shape (n_disp, n_cross)
+        The source's profile.
+    covariance : ndarray, shape (n_disp,)
+        Variance of its flux: each pixel is judged by what the others say of the flux.
+    centre : ndarray, shape (n_disp,)
+        Row of the trace.
+
+    Returns
+    -------
+    pull : float
+        NaN with fewer than 100 pixels.
+    n : int
+        Number of pixels.
+    """
+    column = np.arange(len(centre))
+    peak = np.round(centre).astype(np.intp)
+    found = []
+    for row in (peak - 1, peak, peak + 1):
+        at = column[(row >= 0) & (row < residual.shape[1])]
+        y = row[at]
+        own, part = weight[at, y], profile[at, y]
+        free = 1.0 - part**2 * own * np.where(np.isfinite(covariance[at]), covariance[at], 0.0)
+        use = (own > 0) & (free > _LEAST_FREE)
+        found.append((residual[at, y] * np.sqrt(own / np.maximum(free, _LEAST_FREE)))[use])
+    values = np.concatenate(found)
+    return (robust_rms(values), values.size) if values.size >= 100 else (float("nan"), values.size)
 
 
 def _blank_spectra(

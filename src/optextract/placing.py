@@ -21,6 +21,8 @@ _SECOND_MISFIT = 100.0  # chi2 above that of noise before a further source is lo
 _TRIED = 3  # places from each search that are fitted
 _APART = 0.6  # FWHM between sources that a search tries
 _STILL_APART = 0.3  # FWHM between sources that a fit may leave
+_FAR = 1.8  # FWHM from the brightest source, where a skew profile has nothing any more
+_FAINT, _FAINTEST = 0.1, 0.02  # of the brightest source: what may be a lobe of it, and what is one at any rate
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,22 @@ def is_explained(cut: Slice, chi2: float) -> bool:
     return bool(chi2 < 3.0 * (cut.binned.weight[0] > 0).sum() + _SECOND_MISFIT)
 
 
+def _on_one_side(search: _Search, many: Placement, flux: FloatArray, nods: tuple[float, ...]) -> bool:
+    """Whether the faintest source is far from the brightest, and has no counterpart at the same distance beyond it."""
+    faint, bright = many.positions[int(flux.argmin())], many.positions[int(flux.argmax())]
+    least = _FAINTEST * float(flux.max())
+    if abs(faint - bright) < _FAR * many.fwhm or flux.min() < least:
+        return False
+    mirrored = 2.0 * bright - faint
+    if not search.low <= mirrored <= search.high:
+        return False  # no row tells
+    _, all_flux = _scan(
+        search.cut, list(many.positions), many.fwhm, nods, search.background, np.array([mirrored]), many.shape
+    )
+    other = float(all_flux[0, -1])
+    return other < 0.5 * float(flux.min()) and float(flux.min()) - max(other, 0.0) >= least
+
+
 def another_source(
     cut: Slice,
     positions: tuple[float, ...],
@@ -291,7 +309,8 @@ def another_source(
     """Positions and FWHM with one source more, and the evidence for it.
 
     The new source must lie one FWHM (and 1.2 pixels) or more from the others and hold a tenth of the brightest one's
-    flux.
+    flux; less, but 2 %, where it lies 1.8 FWHM or more from that one, and nothing like it on its other side: lobes and
+    halos of a profile are on both.
 
     Parameters
     ----------
@@ -337,7 +356,7 @@ def another_source(
     if apart < max(1.0 * width, 1.2) or hidden:
         return None
     _, flux = _scan(cut, list(rows[:-1]), width, nods, search.background, np.array(rows[-1:]), many.shape)
-    if flux[0].min() < 0.1 * flux[0].max():
+    if flux[0].min() < _FAINT * flux[0].max() and not _on_one_side(search, many, flux[0], nods):
         return None
     freedom = max(len(good) - 2 * number - 4, 1)
     return many, float((few.chi2 - many.chi2) / max(1.0, many.chi2 / freedom))

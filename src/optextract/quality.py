@@ -14,7 +14,7 @@ from .layers import Final, Layers, NoiseScale
 from .locate import Start
 from .matched import inside_boxcar
 from .misfit import unexplained
-from .noise import Variance
+from .noise import Variance, source_pull
 from .recipe import Recipe
 from .results import Boxcar, TraceFit
 from .robust import median
@@ -27,6 +27,8 @@ FloatArray = NDArray[np.float64]
 
 _CLOSE = 1.01
 _WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
+_HONEST = (0.8, 1.25)  # pulls of which nothing is said
+_SPREAD = 1.17  # one sigma of a robust scatter of n values, times the root of n
 _MISFIT = 0.002  # of the flux, above which the profile is questioned
 _POOR = 1.3  # reduced scatter of the trace fit above which its model is questioned
 
@@ -100,6 +102,8 @@ def figures(
     own = np.sqrt(np.einsum("xkk->xk", final.covariance))
     raw = final.solution.coefficients[:, :n_source]
     misfit = unexplained(final.residual, layers.kept, raw, own, layers.centre, layers.fwhm, layers.noise)
+    if misfit <= _MISFIT:  # else it is told below
+        words += source_in_words(layers, final, rescale.pulls["pixel"])
     if misfit > _MISFIT and recipe.profile.empirical is not False:  # who takes it as it is wants no correction
         words.append(
             f"The profile puts {100 * misfit:.1f} % of the light into the wrong pixels of all columns, and wings that "
@@ -193,13 +197,49 @@ def noise_in_words(pulls: dict[str, Any]) -> list[str]:
         return ["The errors could not be checked: there are too few source-free pixels."]
     if one == 0.0:
         return ["The errors could not be checked: source-free pixels do not scatter at all."]
-    if 0.8 <= one <= 1.25:
+    if _HONEST[0] <= one <= _HONEST[1]:
+        if np.isfinite(ten) and ten > max(_HONEST[1], one * (1.0 + 3.0 * _SPREAD / np.sqrt(pulls["n_bin10"]))):
+            return [
+                "The errors of neighbouring columns are correlated: that of a sum of 10 columns, such as a line's "
+                f"flux, is {ten:.2f} times too small according to source-free pixels."
+            ]
         return []
     amount = f"{one:.2f} times too small" if one > 1 else f"{1 / one:.2f} times too large"
     sentence = f"The errors are {amount} according to source-free pixels"
     if np.isfinite(ten):
         sentence += f"; for line fluxes (10 columns) by {ten:.2f}"
     return [sentence + "."]
+
+
+def source_in_words(layers: Layers, final: Final, beside: float) -> list[str]:
+    """Say where the source scatters more than its errors, and pixels beside it do not.
+
+    Parameters
+    ----------
+    layers, final : Layers, Final
+        Profiles and weights; residuals and covariance.
+    beside : float
+        Pull of source-free pixels.
+
+    Returns
+    -------
+    list of str
+        One sentence, or none.
+    """
+    if not np.isfinite(beside):
+        return []
+    words = []
+    for k in range(len(layers.centre)):
+        variance = final.solution.covariance[:, k, k]
+        pull, n = source_pull(final.residual, layers.kept, layers.sources[:, k], variance, layers.centre[k])
+        usual = max(beside, 1.0)
+        if np.isfinite(pull) and pull > usual * max(_HONEST[1], 1.0 + 4.0 * _SPREAD / np.sqrt(n)):
+            which = "the source" if len(layers.centre) == 1 else f"source {k + 1}"
+            words.append(
+                f"Residuals on {which} are {pull:.2f} times their errors, beside it {beside:.2f}: the variance lacks "
+                "photon noise of the source, or the profile does not fit it. The errors of the flux are too small."
+            )
+    return words
 
 
 def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
@@ -250,7 +290,7 @@ def _masked_away(
     return [
         f"The masks of the negative traces reach a source: {taken.sum()} of {len(taken)} columns have no flux for it "
         f"(the nearest trace is {nearest:.1f} pixels from its source, at a FWHM of {median(layers.fwhm):.1f}). "
-        "nods.mode: model or auto keeps them."
+        f"nods.mode: {'model' if recipe.nods.mode == 'auto' else 'model or auto'} keeps them."
     ]
 
 
@@ -267,7 +307,13 @@ def _second_look(start: Start, choice: Choice, trace: TraceFit) -> list[str]:
     if start.problem.free_width and start.from_data:
         words += _width_at_its_limit(np.exp(choice.fit.geometry.log_fwhm[:, 0]), start.problem.fwhm_bounds, choice.kind)
     geometry = choice.fit.geometry
-    if start.problem.free_centre and start.from_data and geometry.given is None and waves(choice.fit) > _WAVY:
+    if (
+        start.problem.free_centre
+        and start.from_data
+        and geometry.given is None
+        and waves(choice.fit) > _WAVY
+        and np.isfinite(trace.rms)
+    ):
         words.append(
             f"The trace waves by {trace.rms:.2f} pixels about its polynomial of degree {len(geometry.centre) - 1}: "
             "trace.degree or trace.given may follow it."

@@ -58,10 +58,11 @@ def second_source(
     seen = another_source(cut, (row,), width, (), width_bounds(recipe, window, ()))
     if seen is None or seen[1] < SECOND_EVIDENCE:
         return ()
+    number = "2" if recipe.sources.number == "auto" else "2 or auto"
     rows = " and ".join(f"{place + window.row:.1f}" for place in sorted(seen[0].positions))
     return (
         f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[1]:.0f}): set "
-        "sources.number to 2 or auto.",
+        f"sources.number to {number}.",
     )
 
 
