@@ -203,8 +203,12 @@ def test_pulls_where_there_is_too_little_are_not_made_up(rng):
 
 
 def test_words_begin_outside_the_range_of_trust():
-    ten = {"pixel": 1.0, "bin10": 2.5}
-    assert noise_in_words({"profile": 1.1, **ten}) == []
+    ten = {"pixel": 1.0, "bin10": 2.5, "n_bin10": 200}
+    assert noise_in_words({"profile": 1.1, "bin10": 1.2, "n_bin10": 200}) == []
+    assert noise_in_words({"profile": 1.0, "bin10": 1.5, "n_bin10": 30}) == []  # of so few it may be chance
+    (correlated,) = noise_in_words({"profile": 1.1, **ten})
+    assert "neighbouring columns are correlated" in correlated
+    assert "2.50 times too small" in correlated
     assert noise_in_words({"profile": 1.8, **ten}) == [
         "The errors are 1.80 times too small according to source-free pixels; for line fluxes (10 columns) by 2.50."
     ]
