@@ -97,7 +97,9 @@ def correct_profile(
             hat_equations(
                 residual, contiguous(weight), contiguous(flux[:, k]), offsets[k], knots[0], step, matrix, vector
             )
-        change = np.linalg.solve(matrix / noise**2 + np.diag(1 / prior), vector / noise**2 - height / prior)
+        left, right = matrix / noise**2 + np.diag(1 / prior), vector / noise**2 - height / prior
+        root = np.sqrt(np.diag(left))  # a knot that sees much more light than another one leaves that one its say
+        change = np.linalg.solve(left / np.outer(root, root), right / root) / root
         gain += float(vector @ change - 0.5 * change @ matrix @ change) * 2 / noise**2
         if gain < 0.5 * enough:  # the first round finds nearly all
             return Correction(profiles, gain, False)

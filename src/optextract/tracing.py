@@ -16,6 +16,7 @@ from .frame import Frame
 from .geometry import evaluate
 from .layers import Swept
 from .locate import Start
+from .profiles import Gaussian
 from .recipe import Recipe
 from .robust import median
 from .solve import model_of, solve_columns
@@ -30,6 +31,7 @@ _LINE_SNR = 4.0  # of a bin that shows an emission line
 _BRIGHT_SNR = 8.0  # of a column that may be fitted by itself
 _ABOVE = 3.0  # times the S/N of the columns around it: it belongs to a line
 _RUN = 3  # columns side by side that stand out: a hit has fewer, or another profile
+_SPREAD, _WIDEST = 0.4, 2.5  # of what a neighbour of the brightest pixel holds of it, for a FWHM up to this
 _MOST_BRIGHT = 90
 _BRIGHT_CAP = 100.0  # S/N that one column can add to what lines promise
 _PROMISE = 4.0  # times the squared S/N of the medians: what lines must bring to be looked at by themselves
@@ -115,12 +117,31 @@ def _bright_columns(window: Window, start: Start, edges: NDArray[np.intp]) -> ND
     middle = median_bins(snr[:, None], np.ones((window.n_disp, 1)), edges).data[:, 0]
     around = np.repeat(np.maximum(middle, 0.0), per_bin)
     stands = snr > np.maximum(_BRIGHT_SNR, _ABOVE * around)
+    stands[stands] = _spreads(window, np.flatnonzero(stands), rows, fwhm[0])
     together = binary_opening(stands, np.ones(_RUN))
     lines = np.flatnonzero(together)
     promised = (np.minimum(snr[lines], _BRIGHT_CAP) ** 2).sum()
     if promised < _PROMISE * (per_bin * np.minimum(middle, _BRIGHT_CAP) ** 2).sum():
         return np.zeros(0, dtype=np.intp)
     return np.sort(lines[np.argsort(-snr[lines], kind="stable")[:_MOST_BRIGHT]])
+
+
+def _spreads(
+    window: Window, columns: NDArray[np.intp], rows: NDArray[np.intp], fwhm: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether the brightest pixel near the trace has a neighbour as bright as a profile makes it: a hit has none."""
+    data, weight = window.data[columns], window.weight[columns]
+    level = np.array([median(line[good]) for line, good in zip(data, weight > 0, strict=True)])
+    light = np.where(weight > 0, data - level[:, None], -np.inf)
+    away = np.abs(np.arange(window.n_cross) - rows[columns][:, None])
+    near = np.where(away <= np.ceil(fwhm[columns])[:, None] + 1, light, -np.inf)
+    peak, each = near.argmax(axis=1), np.arange(len(columns))
+    wide = np.pad(light, ((0, 0), (1, 1)), constant_values=-np.inf)
+    beside = np.maximum(wide[each, peak], wide[each, peak + 2])
+    width = np.minimum(fwhm[columns], _WIDEST)
+    shape, edge, zero = Gaussian(), np.array(0.5), np.array(0.0)
+    usual = shape.fraction(edge, edge + 1, zero, width) / shape.fraction(-edge, edge, zero, width)
+    return np.asarray(beside > _SPREAD * usual * near[each, peak])
 
 
 def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Swept, recipe: Recipe) -> Choice:
