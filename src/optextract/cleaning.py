@@ -108,7 +108,10 @@ def _laid_out(
     mode, nod_pixels = _nod_mode(window, model, recipe, nods)
     profiles = _compose(model.profiles, len(model.centre), mode, recipe)
     weight = np.where(nod_pixels, 0.0, window.weight) if mode == "mask" else window.weight
-    return model, mode, profiles, weight, _clear(window, model, nods) & _asked_rows(window, recipe)
+    clear = _clear(window, model, nods)
+    if recipe.background.rows is not None:
+        clear &= _asked_rows(window, recipe)
+    return model, mode, profiles, weight, clear
 
 
 def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Recipe) -> Swept:

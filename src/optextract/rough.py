@@ -66,9 +66,11 @@ def rough_background(
     if near and (np.count_nonzero(use & near[0], axis=1) >= _LEAST_ROWS).all():
         use = use & near[0]
     middle_of_rows(contiguous(window.data - image), use, _LEAST_ROWS, shared)
-    few = (np.count_nonzero(use, axis=1) < _LEAST_ROWS) & (weight > 0).any(axis=1)
-    if few.any():
-        shared[few] = _beneath(window, weight, choice, start, image, np.flatnonzero(few))
+    few = np.flatnonzero(shared == 0.0)  # as it is where there are not enough
+    if len(few):
+        few = few[(np.count_nonzero(use[few], axis=1) < _LEAST_ROWS) & (weight[few] > 0).any(axis=1)]
+    if len(few):
+        shared[few] = _beneath(window, weight, choice, start, image, few)
     return image + shared[:, None]
 
 
