@@ -12,7 +12,7 @@ from .compiled import contiguous
 from .compiled.order import middle_of_rows
 from .geometry import evaluate, terms_of
 from .locate import Start
-from .solve import solve_columns
+from .solve import model_of, solve_columns
 from .window import Window
 
 __all__ = ["rough_background"]
@@ -84,14 +84,18 @@ def _beneath(
 ) -> FloatArray:
     """A constant fitted with the sources in columns of few source-free rows; zero where the sky does not vary there.
 
-    A hit moves it, but less than a sky line that nobody takes off is taken for hits.
+    Without it the lines' own pixels would be taken for hits, and those of the source's core first.
     """
     nods = choice.fit.geometry.moved(start.problem.nods)
     centre, fwhm = evaluate(choice.fit.geometry, window.columns[columns])
     constant = np.ones((1, window.n_cross))
     terms = terms_of(choice.fit.shape.at(window.columns[columns]), centre, fwhm, nods, constant, window.n_cross)
     solution = solve_columns((window.data - image)[columns], weight[columns], terms)
-    level, variance = solution.coefficients[:, -1], solution.covariance[:, -1, -1]
+    variance = solution.covariance[:, -1, -1]
     told = np.isfinite(variance) & (variance > 0)
+    # of all rows without the source: a hit is in few of them, a sky line in all
+    light = model_of(terms[:, :-1], solution.coefficients[:, :-1])
+    level = np.empty(len(columns))
+    middle_of_rows(contiguous((window.data - image)[columns] - light), weight[columns] > 0, 1, level)
     level, power = np.where(told, level, 0.0), np.where(told, 1.0 / np.where(told, variance, 1.0), 0.0)
     return level if per_column_pulls(level * power, power) > VARIES else np.zeros(len(columns))
