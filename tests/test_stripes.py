@@ -43,3 +43,43 @@ def test_lobe_of_the_profile_is_not_left_out(snr):
     lobes = 0.05 * np.roll(light, 3, axis=0) + 0.03 * np.roll(light, -3, axis=0)
     result = ox.extract(made.frame.replace(flux=made.frame.flux + lobes))
     assert not any("Row " in words for words in result.quality["warnings"])
+
+
+def _with_light_beyond(row, snr, profile="gaussian", last=False, fwhm=2.5):
+    """A source of S/N 30 in the middle of 30 rows, and one that lies rows beyond an edge."""
+    made = make_scene("bright", 5, shape=(30, 800), snr=30.0, fwhm=fwhm, centre=(14.3, 0.0), profile=profile)
+    light = (made.truth.model - made.truth.background) * snr / 30.0
+    there = np.zeros_like(light)
+    shift = round(14.3 - row)
+    there[: 30 - shift] = light[shift:]
+    there = there[::-1] if last else there
+    return made, made.frame.replace(flux=made.frame.flux + there)
+
+
+@pytest.mark.parametrize("profile", ["gaussian", "moffat"])
+@pytest.mark.parametrize(("snr", "last"), [(30.0, False), (100.0, False), (100.0, True)])
+def test_light_of_something_beyond_the_edge_is_no_background(profile, snr, last):
+    made, frame = _with_light_beyond(-2.0, snr, profile, last)
+    frame = frame.replace(meta={**frame.meta, "planned_cross": 14.3})
+    result = ox.extract(frame)
+    names = "27, 28, 29" if last else "0, 1, 2"
+    assert any(names in words and "beyond the edge" in words for words in result.quality["warnings"])
+    assert score(made, result.flux[0], result.uncertainty[0]).bias == pytest.approx(
+        0.0, abs=0.008 if profile == "gaussian" else 0.015
+    )
+
+
+def test_background_that_rises_towards_an_edge_is_no_light_beyond_it():
+    made = make_scene("mid", 6, shape=(30, 800), centre=(14.3, 0.0))
+    rise = 3.0 * np.sqrt(np.median(made.frame.variance)) * np.linspace(1, -0.2, 30)[:, None] ** 2
+    result = ox.extract(made.frame.replace(flux=made.frame.flux + rise))
+    assert not any("Row" in words for words in result.quality["warnings"])
+    assert score(made, result.flux[0], result.uncertainty[0]).bias == pytest.approx(0.0, abs=0.01)
+
+
+@pytest.mark.parametrize("snr", [100.0, 200.0])
+def test_light_of_something_beyond_the_edge_makes_no_negative_traces(snr):
+    made, frame = _with_light_beyond(-2.0, snr, fwhm=4.0)
+    result = ox.extract(frame.replace(meta={**frame.meta, "planned_cross": 14.3}))
+    assert result.quality["nods"]["offsets"] == ()
+    assert score(made, result.flux[0], result.uncertainty[0]).bias == pytest.approx(0.0, abs=0.008)

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
-from .compiled import contiguous
+from .beneath import VARIES, common_mode, disagreement, least_disagreement, sky_varies
 from .compiled.fit import nested_drops
-from .compiled.linear import reduce_all
-from .compiled.sums import side_pulls
 from .kernel import cross_basis
 from .recipe import Background
+from .reduced import Reduced, reduced_by
 from .robust import median, robust_rms
 from .solve import invert_normal, model_of, solve_columns
 from .trace import information_criterion
@@ -59,6 +58,8 @@ class BackgroundFit:
         Terms along dispersion of a smooth background.
     covariance : ndarray
         Of the coefficients: (n_background n_along, same) if smooth, (n_disp, n_background, n_background) if per column.
+    rows : ndarray of bool, shape (n_cross,) or None
+        The rows near the sources, if only these were used.
     """
 
     image: FloatArray
@@ -70,6 +71,7 @@ class BackgroundFit:
     basis: FloatArray
     dispersion_basis: FloatArray | None
     covariance: FloatArray
+    rows: NDArray[np.bool_] | None = None
 
     def variance(self) -> FloatArray:
         """Variance of the image, shape (n_disp, n_cross); NaN in a column that does not determine it."""
@@ -109,30 +111,6 @@ class BackgroundFit:
         return np.einsum("xtm,xsm->xts", turned, full)
 
 
-@dataclass(frozen=True, eq=False)
-class _Reduced:
-    """Normal equations of the background terms in each column after elimination of the sources."""
-
-    matrix: FloatArray
-    vector: FloatArray
-    used: NDArray[np.bool_]
-
-
-def _reduce(data: FloatArray, weight: FloatArray, profiles: FloatArray, basis: FloatArray) -> _Reduced:
-    n_disp, n = len(data), len(basis)
-    reduced = _Reduced(np.empty((n_disp, n, n)), np.empty((n_disp, n)), np.empty(n_disp, dtype=bool))
-    reduce_all(
-        contiguous(data),
-        contiguous(weight),
-        contiguous(profiles),
-        contiguous(basis),
-        reduced.matrix,
-        reduced.vector,
-        reduced.used,
-    )
-    return reduced
-
-
 def _gaps(weight: FloatArray) -> list[int]:
     """First column after each detector gap: a run of empty columns between columns with data."""
     empty = ~(weight > 0).any(axis=1)
@@ -151,7 +129,7 @@ def _along_basis(n_disp: int, degree: int, gaps: list[int]) -> FloatArray:
     return np.concatenate([legvander(x, degree), *[s[:, None] for s in steps]], axis=1)
 
 
-def _assemble(reduced: _Reduced, along: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _assemble(reduced: Reduced, along: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Normal equations of the smooth background, ordered (cross term, dispersion term)."""
     n_background, n_along = reduced.matrix.shape[1], along.shape[1]
     matrix = np.empty((n_background, n_along, n_background, n_along))
@@ -188,6 +166,7 @@ def fit_background(
     clear: NDArray[np.bool_],
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     like: BackgroundFit | None = None,
+    near: tuple[NDArray[np.bool_], ...] = (),
 ) -> BackgroundFit:
     """Fit the background beneath the sources.
 
@@ -210,6 +189,9 @@ def fit_background(
         Source-free rows below and above, for the test of a smooth background.
     like : BackgroundFit, optional
         A fit to nearly the same pixels, whose choices hold here too: the evidence is weighed once.
+    near : tuple of ndarray of bool, each of shape (n_cross,), optional
+        Rows near the sources, the nearest first: used alone where a background that is free in each column does not fit
+        both them and the others.
 
     Returns
     -------
@@ -217,6 +199,11 @@ def fit_background(
     """
     if settings.degree == "none":
         return _nothing(data, {"choice": "none, as asked for"})
+    if like is not None and like.rows is not None:
+        rows = rows & like.rows
+    if near:
+        # far off a tilted sky line is in other columns, and the two sides have little in common
+        sides = sides[0] & near[0], sides[1] & near[0]
     allowed = weight * rows
     apart = allowed * clear
     if not _surrounded(apart, allowed, sides):
@@ -229,8 +216,48 @@ def fit_background(
     fit = _fit_once(values, apart, profiles[:, :0], settings, sides, like)
     for _ in range(0 if faint else 2):
         light = _wings(np.where(weight > 0, data - fit.image, 0.0), weight, profiles)
-        fit = _fit_once(np.where(weight > 0, data - light, 0.0), apart, profiles[:, :0], settings, sides, like)
-    return fit
+        values = np.where(weight > 0, data - light, 0.0)
+        fit = _fit_once(values, apart, profiles[:, :0], settings, sides, like)
+    near = tuple(rows for rows in near if _surrounded(apart * rows, allowed * rows, sides))
+    if like is not None or not near or fit.along != "column":
+        return fit
+    return _near_if_unlike(values, apart, profiles, fit, near)
+
+
+def _near_if_unlike(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    fit: BackgroundFit,
+    near: tuple[NDArray[np.bool_], ...],
+) -> BackgroundFit:
+    """The fit to rows near the sources, where that to all rows says something else beneath them.
+
+    The fits to fewer rows, with every term, are the judges: noisy, but less biased. The fit to the most rows that
+    agrees with all of them has the least noise.
+    """
+    nothing, most = profiles[:, :0], least_disagreement(len(data))
+
+    def fit_to(rows: NDArray[np.bool_], degree: int | None = None) -> BackgroundFit:
+        if degree is None:
+            degree = _column_degree(reduced_by(data, weight * rows, nothing, cross_basis(data.shape[1], _MAX_CROSS)), 0)
+        return replace(_per_column(data, weight * rows, nothing, degree, fit.test), rows=rows)
+
+    judges = [fit_to(rows, _MAX_CROSS) for rows in near]
+
+    def unlike(other: BackgroundFit, number: int) -> float:
+        return max(
+            disagreement((judge.image, other.image), (judge.variance(), other.variance()), profiles[:, 0])
+            for judge in judges[:number]
+        )
+
+    amount = unlike(fit, len(near))
+    if amount < most:
+        return replace(fit, test={**fit.test, "near_disagreement": amount})
+    fits = ((number, fit_to(near[number - 1])) for number in range(len(near), 0, -1))
+    chosen = next((other for number, other in fits if unlike(other, number) < most), judges[0])
+    words = f"{fit.test['choice']}, from rows near the sources: all rows together do not fit beneath them"
+    return replace(chosen, test={**fit.test, "near_disagreement": amount, "choice": words})
 
 
 def _surrounded(apart: FloatArray, allowed: FloatArray, sides: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> bool:
@@ -267,7 +294,7 @@ def _fit_once(
     highest = highest if asked == "auto" else int(asked)
     highest = min(highest, max(int(((weight > 0).any(axis=0)).sum()) - profiles.shape[1] - 1, 0))
     basis = cross_basis(data.shape[1], highest)
-    reduced = _reduce(data, weight, profiles, basis)
+    reduced = reduced_by(data, weight, profiles, basis)
     if settings.along == "column":
         return _per_column(
             data, weight, profiles, 0 if asked == "auto" else highest, {"choice": "per column, as asked for"}
@@ -275,7 +302,7 @@ def _fit_once(
     smooth = _choose_smooth(data, reduced, basis, settings, highest)
     if settings.along == "smooth":
         return smooth
-    common = _common_mode(data, weight, smooth, sides)
+    common = common_mode(data, weight, smooth.image, sides)
     if common.get("significance", 0.0) >= 6.0:
         test: dict[str, float | str] = {
             **smooth.test,
@@ -286,6 +313,13 @@ def _fit_once(
         if asked == "auto":
             degree = _column_degree(reduced, degree)
         return _per_column(data, weight, profiles, degree, test)
+    if (
+        not common
+        and profiles.shape[1]
+        and (varies := sky_varies(data, weight, profiles, reduced, smooth.image)) > VARIES
+    ):
+        test = {**smooth.test, "varies": varies, "choice": "per column: a smooth background fits no column"}
+        return _per_column(data, weight, profiles, max(smooth.degree, 0), test)
     return replace(smooth, test={**smooth.test, **common})
 
 
@@ -294,8 +328,8 @@ def _fit_like(data: FloatArray, weight: FloatArray, profiles: FloatArray, like: 
     if like.degree < 0:
         return _nothing(data, like.test)
     if like.dispersion_basis is None:
-        return _per_column(data, weight, profiles, like.degree, like.test)
-    reduced = _reduce(data, weight, profiles, like.basis)
+        return replace(_per_column(data, weight, profiles, like.degree, like.test), rows=like.rows)
+    reduced = reduced_by(data, weight, profiles, like.basis)
     matrix, vector = _assemble(reduced, like.dispersion_basis)
     solution, covariance, _ = _solve_symmetric(matrix, vector)
     image = (like.dispersion_basis @ solution.reshape(len(like.basis), -1).T) @ like.basis
@@ -308,7 +342,7 @@ def _nothing(data: FloatArray, test: dict[str, float | str]) -> BackgroundFit:
 
 
 def _choose_smooth(
-    data: FloatArray, reduced: _Reduced, basis: FloatArray, settings: Background, highest: int
+    data: FloatArray, reduced: Reduced, basis: FloatArray, settings: Background, highest: int
 ) -> BackgroundFit:
     n_disp = len(data)
     used = np.flatnonzero(reduced.used)
@@ -372,7 +406,7 @@ def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp
     return drops
 
 
-def _slow_noise(reduced: _Reduced, solution: FloatArray, along: FloatArray, n_bin: int = 20) -> float:
+def _slow_noise(reduced: Reduced, solution: FloatArray, along: FloatArray, n_bin: int = 20) -> float:
     """Empirical factor on the errors of the mean background over 20 columns, at least one."""
     n_background = reduced.matrix.shape[1]
     coefficients = along @ solution.reshape(n_background, -1).T
@@ -390,7 +424,11 @@ def _per_column(
     data: FloatArray, weight: FloatArray, profiles: FloatArray, degree: int, test: dict[str, float | str]
 ) -> BackgroundFit:
     basis = cross_basis(data.shape[1], degree)
-    reduced = _reduce(data, weight, profiles, basis)
+    told = np.flatnonzero((weight > 0).any(axis=0))
+    if len(told):
+        # beyond the rows that tell of it a polynomial goes anywhere: it is held at its last value
+        basis = np.ascontiguousarray(basis[:, np.clip(np.arange(data.shape[1]), told[0], told[-1])])
+    reduced = reduced_by(data, weight, profiles, basis)
     inverse, seen = invert_normal(reduced.matrix)
     coefficients = np.einsum("xbc,xc->xb", inverse, reduced.vector)
     image = coefficients @ basis
@@ -398,7 +436,7 @@ def _per_column(
     return BackgroundFit(image, degree, "column", 0, n_parameters, test, basis, None, inverse)
 
 
-def _column_degree(reduced: _Reduced, lowest: int) -> int:
+def _column_degree(reduced: Reduced, lowest: int) -> int:
     """Degree of a background that is free in each column: a tilted sky line has a slope in its own columns only.
 
     A term costs each column the variance that it adds to the flux, and saves it the square of the bias that it takes
@@ -420,25 +458,3 @@ def _column_degree(reduced: _Reduced, lowest: int) -> int:
             return degree - 1
         before = after
     return highest
-
-
-def _common_mode(
-    data: FloatArray,
-    weight: FloatArray,
-    smooth: BackgroundFit,
-    sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-) -> dict[str, float]:
-    """Whether source-free rows below and above vary together from column to column after a smooth background."""
-    means = np.empty((2, len(data)))
-    for side, mean in zip(sides, means, strict=True):
-        side_pulls(contiguous(data), contiguous(smooth.image), contiguous(weight), side, mean)
-    below, above = means[:, np.isfinite(means).all(axis=0)]
-    if len(below) < 30:
-        return {}
-    # outliers (cosmic rays on one side) must neither hide nor feign a correlation
-    for pull in (below, above):
-        most = 4 * robust_rms(pull)
-        np.clip(pull - median(pull), -most, most, out=pull)
-    norm = np.sqrt((below**2).sum() * (above**2).sum())
-    correlation = float((below * above).sum() / norm) if norm > 0 else 0.0
-    return {"side_correlation": correlation, "significance": correlation * np.sqrt(len(below))}

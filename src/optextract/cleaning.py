@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .background import BackgroundFit, fit_background
-from .bins import edges_uniform, median_bins
+from .beneath import near_rows
 from .choose import Choice
 from .compiled import contiguous
-from .compiled.order import middle_of_rows
 from .compiled.sums import pick_pulls
 from .empirical import correct_profile
 from .errors import RecipeError, bad_value
@@ -31,6 +30,7 @@ from .recipe import Recipe, Rejection
 from .reject import Rejected, reject
 from .revise import find_slope, model_light, revised_variance
 from .robust import median, robust_rms
+from .rough import rough_background
 from .solve import solve_columns
 from .twins import clear_of, mask_or_model
 from .window import Window
@@ -74,7 +74,10 @@ def _laid_out(
     mode, nod_pixels = mask_or_model(window, model.centre, model.fwhm, recipe.nods.mode, nods)
     profiles = _compose(model.profiles, len(model.centre), mode, recipe)
     weight = np.where(nod_pixels, 0.0, window.weight) if mode == "mask" else window.weight
-    return model, mode, profiles, weight, clear_of(window, model.centre, model.fwhm, nods)
+    clear = clear_of(window, model.centre, model.fwhm, nods)
+    if recipe.background.rows is not None:
+        clear &= _asked_rows(window, recipe)
+    return model, mode, profiles, weight, clear
 
 
 def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Recipe) -> Swept:
@@ -103,7 +106,8 @@ def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Re
         If ``nods.depths`` do not fit the frame.
     """
     model, mode, profiles, weight, clear = _laid_out(window, start, choice, recipe)
-    rough = _rough_background(window, weight, choice, start, clear)
+    near = near_rows(model.centre, model.fwhm, window.n_cross)
+    rough = rough_background(window, weight, choice, start, clear, near)
     noise = _pixel_noise(window, rough, weight, clear)
     found = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
     kept = weight * ~found.pixels
@@ -161,6 +165,8 @@ def clean(
             weight = usable / revised_variance(window, light, slope, clipped)
             kept = weight * ~swept.rejected.pixels
             background = _background(window, kept, profiles, model, clear, recipe)
+    if background.rows is not None:
+        clear = clear & background.rows  # the others tell how badly it fits there, and nothing of the noise
     noise = _pixel_noise(window, background.image, kept, clear)
     found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, 0.0)
     kept = weight * ~found.pixels
@@ -238,7 +244,9 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     better = model.profiles.copy()
     better[:, :count] = correction.profiles
     profiles = _compose(better, n_source, layers.nod_mode, recipe)
-    background = _background(window, layers.kept, profiles, model, layers.clear, recipe)
+    before = layers.background
+    like = before if before.rows is not None else None  # its rows are those that are clear
+    background = _background(window, layers.kept, profiles, model, layers.clear, recipe, like)
     found = _reject(frame, window, layers.weight, profiles, model, choice, background.image, layers.noise, recipe, 0.0)
     return replace(
         layers,
@@ -280,23 +288,27 @@ def _background(
     recipe: Recipe,
     like: BackgroundFit | None = None,
 ) -> BackgroundFit:
-    rows = np.ones(window.n_cross, dtype=bool)
-    if recipe.background.rows is not None:
-        index = np.arange(window.n_cross) + window.row
-        rows = np.any([(index >= low) & (index <= high) for low, high in recipe.background.rows], axis=0)
-        if not rows.any():
-            raise bad_value(
-                "background.rows",
-                "Recipe",
-                "windows that hold a row of the region",
-                recipe.background.rows,
-                RecipeError,
-            )
+    rows = _asked_rows(window, recipe)
     always_clear = clear.all(axis=0)
     index = np.arange(window.n_cross)
     below = always_clear & (index < model.centre.min())
     above = always_clear & (index > model.centre.max())
-    return fit_background(window.data, weight, profiles, recipe.background, rows, clear, (below, above), like)
+    asked = recipe.background
+    free = asked.rows is None and asked.degree == "auto" and asked.along == "auto"
+    near = near_rows(model.centre, model.fwhm, window.n_cross) if free else ()
+    return fit_background(window.data, weight, profiles, asked, rows, clear, (below, above), like, near)
+
+
+def _asked_rows(window: Window, recipe: Recipe) -> NDArray[np.bool_]:
+    """Rows that may carry background: those of the recipe's windows, or all."""
+    windows = recipe.background.rows
+    if windows is None:
+        return np.ones(window.n_cross, dtype=bool)
+    index = np.arange(window.n_cross) + window.row
+    rows = np.any([(index >= low) & (index <= high) for low, high in windows], axis=0)
+    if not rows.any():
+        raise bad_value("background.rows", "Recipe", "windows that hold a row of the region", windows, RecipeError)
+    return np.asarray(rows)
 
 
 def _pixel_noise(window: Window, background: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
@@ -444,21 +456,3 @@ def _displaced(
     width = fwhm * np.exp(log_width)[:, None]
     shape = choice.fit.shape.fast().at(np.tile(window.columns[columns], len(shift)))
     return shape.integrate(window.n_cross, place.ravel(), width.ravel())
-
-
-def _rough_background(
-    window: Window, weight: FloatArray, choice: Choice, start: Start, clear: NDArray[np.bool_]
-) -> FloatArray:
-    """Background of medians of 16 columns, plus what all source-free rows of a column share (a sky line)."""
-    edges = edges_uniform(window.n_disp, max(window.n_disp // 16, 1))
-    binned = median_bins(window.data, weight, edges)
-    basis = start.problem.background
-    nods = choice.fit.geometry.moved(start.problem.nods)
-    centre, fwhm = evaluate(choice.fit.geometry, binned.column)
-    terms = terms_of(choice.fit.shape.at(binned.column), centre, fwhm, nods, basis, window.n_cross)
-    solution = solve_columns(binned.data, binned.weight, terms)
-    level = solution.coefficients[:, terms.shape[1] - len(basis) :] @ basis
-    image = np.repeat(level, np.diff(edges), axis=0)
-    shared = np.empty(window.n_disp)
-    middle_of_rows(contiguous(window.data - image), clear & (weight > 0), 5, shared)
-    return image + shared[:, None]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import terms_of
 from .kernel import Slice, cross_basis
 from .profiles import Gaussian
+from .robust import median
 from .solve import solve_columns
 
 __all__ = ["find_negatives"]
@@ -18,6 +21,8 @@ _PATTERN_GAIN = 64.0  # drop of chi2 by which a pattern of negative traces is be
 _PLACES = (-2, -1, 1, 2)  # nods from the source at which its negatives may lie
 _DEPTH_COST = 10.0  # chi2 that every trace of a pattern must pay for its free depth
 _FAR_AWAY = 1e6
+_LEAST_ROWS = 12
+_LIT, _FALLEN = 8.0, 0.2  # sigma of an edge row above the middle one, and what is left of that two FWHM further in
 
 
 def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tuple[float, ...]:
@@ -44,8 +49,14 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
         Offsets in pixels, in order; empty where there is none.
     """
     good = np.flatnonzero(cut.binned.weight[0] > 0)
-    if len(good) < 12 or not _has_holes(cut, positions, fwhm):
+    if len(good) < _LEAST_ROWS or not _has_holes(cut, positions, fwhm):
         return ()
+    lit = _lit_edges(cut, positions, fwhm)
+    if lit.any():
+        cut = _without(cut, lit)
+        good = np.flatnonzero(cut.binned.weight[0] > 0)
+        if len(good) < _LEAST_ROWS or not _has_holes(cut, positions, fwhm):
+            return ()
     first, reach = positions[0], max(positions[0] - good[0], good[-1] - positions[0])
     best: tuple[float, tuple[float, ...]] = (np.inf, ())
     alone = np.inf
@@ -86,6 +97,27 @@ def _without_empty_places(
         kept[:, 0] &= kept[:, 1]
         kept[:, 3] &= kept[:, 2]
     return chi2, kept
+
+
+def _lit_edges(cut: Slice, positions: tuple[float, ...], fwhm: float) -> NDArray[np.bool_]:
+    """Rows at an edge that something beyond it lights: the background that follows them leaves holes further in."""
+    data, weight = cut.binned.data[0], cut.binned.weight[0]
+    lit = np.zeros(len(data), dtype=bool)
+    good = np.flatnonzero(weight > 0)
+    level, reach = median(data[good]), int(np.ceil(2.0 * fwhm)) + 1
+    for rows in (good[:reach], good[::-1][:reach]):
+        above = data[rows] - level
+        if np.abs(rows[:, None] - np.array(positions)).min() < 2.0 * fwhm:
+            continue
+        if above[0] * np.sqrt(weight[rows[0]]) > _LIT and above[-1] < _FALLEN * above[0]:
+            falling = (np.diff(above, prepend=np.inf) < 0) & (above > 0)
+            lit[rows[: int(np.argmin(falling))] if not falling.all() else rows] = True
+    return lit
+
+
+def _without(cut: Slice, rows: NDArray[np.bool_]) -> Slice:
+    binned = replace(cut.binned, weight=np.where(rows, 0.0, cut.binned.weight))
+    return replace(cut, binned=binned)
 
 
 def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:

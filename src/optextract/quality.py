@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .beneath import columns_off
 from .choose import Choice, waves
 from .frame import Frame
 from .layers import Final, Layers, NoiseScale
@@ -26,6 +27,7 @@ __all__ = ["figures", "nods_in_words", "noise_in_words"]
 FloatArray = NDArray[np.float64]
 
 _CLOSE = 1.01
+_LEAST_OFF = 5  # columns in which the background does not fit, of which more than hits must be the cause
 _WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
 _HONEST = (0.8, 1.25)  # pulls of which nothing is said
 _SPREAD = 1.17  # one sigma of a robust scatter of n values, times the root of n
@@ -96,6 +98,7 @@ def figures(
     words += noise_in_words(rescale.pulls)
     words += nods_in_words(frame, recipe)
     words += _masked_away(window, start, choice, layers, final, recipe)
+    words += _background_in_words(layers, final)
     words += _second_look(start, choice, trace)
     second = _second_source(window, start, choice, layers, recipe)
     words += second
@@ -273,6 +276,29 @@ def nods_in_words(frame: Frame, recipe: Recipe) -> list[str]:
         f"The file does not tell whether its errors hold the noise of subtracting {count} nods "
         f"(factor {lack:.2f} if not): compare the source-free pulls, and set noise.nod_term if they agree."
     ]
+
+
+def _background_in_words(layers: Layers, final: Final) -> list[str]:
+    """Say where a background that is free in each column leans on the profile, or does not fit beside the sources."""
+    fit = layers.background
+    words = []
+    if "varies" in fit.test:
+        words.append(
+            "The sky varies from column to column, and too few rows are free of the source to tell it from the source: "
+            "the background is fitted together with it in each column and leans on its profile "
+            "(background.along: smooth does not follow the sky)."
+        )
+    if fit.along == "column":
+        number = columns_off(
+            final.residual, layers.kept, layers.clear, layers.centre, median(layers.fwhm), layers.noise
+        )
+        if number >= _LEAST_OFF:
+            words.append(
+                f"The background beside the source does not fit in {number} columns (bent or tilted sky lines, or "
+                "wings that the profile lacks), nor may it beneath it: set background.rows, region or "
+                "background.degree."
+            )
+    return words
 
 
 def _masked_away(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .choose import Choice
 from .cleaning import rejection_mode
@@ -100,6 +101,7 @@ def resolved(
             "degree": "none" if background.degree < 0 else background.degree,
             "along": background.along,
             "along_degree": background.along_degree,
+            "rows": recipe.background.rows if background.rows is None else _windows_of(background.rows, window),
         },
         "trace": trace,
         "noise": {
@@ -114,6 +116,13 @@ def resolved(
     # what the stages found obeys the rules by itself: to look again would take as long as the fit of a kernel slice
     sections = {name: getattr(recipe, name).model_copy(update=fields) for name, fields in chosen.items()}
     return recipe.model_copy(update=sections)
+
+
+def _windows_of(rows: NDArray[np.bool_], window: Window) -> tuple[tuple[float, float], ...]:
+    """First and last row of the frame of each run of rows."""
+    change = np.diff(np.concatenate([[0], rows.astype(int), [0]]))
+    starts, ends = np.flatnonzero(change > 0) + window.row, np.flatnonzero(change < 0) - 1 + window.row
+    return tuple((float(start), float(end)) for start, end in zip(starts, ends, strict=True))
 
 
 def _column_of(window: Window, start: Start) -> int:

@@ -1,4 +1,4 @@
-"""Rows that are off in all columns and alone: a stripe of the bias, a row of hot pixels."""
+"""Rows that no light explains, a stripe of the bias or hot pixels; and rows that one beyond the edge lights."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ _OF_PEAK, _OF_LIGHT = 0.015, 0.5
 _LEAST_ROWS = 8
 _CORE, _NEAR = 1.3, 3.0  # FWHM from a source: its own rows, and where its profile may have a lobe
 _LOBE = 0.035  # of the flux: the most that a lobe may put into a row
+_EDGE, _FALLEN = 2.0, 0.1  # FWHM over which light from beyond an edge must fall to this part of what the edge row has
+_SHARE = 3.0  # sigma above which a row has some of it
 _DECIDED = 9.0  # chi2 between an excess that follows the flux and one that does not
 
 
 def find_stripes(binned: Binned, choice: Choice) -> NDArray[np.intp]:
     """Rows in which the fit leaves something that their neighbours share nothing of: no light does that.
+
+    Light from beyond an edge looks so as well, and the little that the next rows have of it would bend the background:
+    they are among these rows too.
 
     Parameters
     ----------
@@ -65,7 +70,38 @@ def find_stripes(binned: Binned, choice: Choice) -> NDArray[np.intp]:
     above = left - median(left[seen])
     beside = np.pad(above, 1)
     side = np.where(above > 0, np.maximum(beside[2:], beside[:-2]), -np.minimum(beside[2:], beside[:-2]))
-    return np.flatnonzero(off & seen & (side < SPREAD * np.abs(above)))
+    out = off & seen & (side < SPREAD * np.abs(above))
+    inner = np.abs(np.arange(n_cross) - centre[:, :, None]).min(axis=(0, 1)) < _NEAR * fwhm.max()
+    rows = np.flatnonzero(seen)
+    for inward in (rows, rows[::-1]):
+        if off[inward[0]] and left[inward[0]] > 0:
+            reach = min(int(np.ceil(_EDGE * fwhm.max())) + 1, int(np.argmax(inner[inward])))
+            out[_lit_from_beyond(binned, terms, inward[:reach], choice.noise)] = True
+    return np.flatnonzero(out)
+
+
+def _lit_from_beyond(binned: Binned, terms: FloatArray, rows: NDArray[np.intp], noise: float) -> NDArray[np.intp]:
+    """Rows, from an edge inward, that have some of the light that lies beyond it; none where it does not fall off.
+
+    What they have is what a fit to the other rows does not expect there.
+    """
+    if len(rows) < 2:
+        return rows[:0]
+    weight = binned.weight.copy()
+    weight[:, rows] = 0.0
+    solution = solve_columns(binned.data, weight, terms)
+    there, counts = terms[:, :, rows], binned.weight[:, rows]
+    excess = binned.data[:, rows] - np.einsum("xt,xty->xy", solution.coefficients, there)
+    expected = np.einsum("xty,xts,xsy->xy", there, np.nan_to_num(solution.covariance, posinf=0.0), there)
+    total = np.maximum(counts.sum(axis=0), 1e-300)
+    mean = (counts * excess).sum(axis=0) / total
+    error = noise * np.sqrt((counts + counts**2 * expected).sum(axis=0)) / total
+    if mean[-1] > max(_FALLEN * mean[0], _SHARE * error[-1]):
+        return rows[:0]
+    falling = (mean > _SHARE * error) & (np.diff(mean, prepend=np.inf) < 0)
+    number = len(rows) if falling.all() else int(np.argmin(falling))
+    # where the light spreads at all, the next row may have what is not yet significant
+    return rows[: number + 1 if number > 1 else number]
 
 
 def _may_be_lobe(

@@ -70,14 +70,22 @@ class Window:
     def without_rows(self, rows: NDArray[np.intp]) -> Window:
         """The same without rows that are off by themselves, and a word on them."""
         out = np.isin(np.arange(self.n_cross), rows)
-        names = " and ".join(str(int(row) + self.row) for row in rows)
-        words = f"Row {names}: the neighbours share nothing of what stands out there in all columns; left out."
+        beside = np.isin(rows + 1, rows) | np.isin(rows - 1, rows)
+        words = []
+        if not beside.all():
+            names = " and ".join(str(int(row) + self.row) for row in rows[~beside])
+            words.append(
+                f"Row {names}: the neighbours share nothing of what stands out there in all columns; left out."
+            )
+        if beside.any():
+            names = ", ".join(str(int(row) + self.row) for row in rows[beside])
+            words.append(f"Rows {names}: light of something beyond the edge would pass for background; left out.")
         return replace(
             self,
             data=np.where(out, 0.0, self.data),
             weight=np.where(out, 0.0, self.weight),
             variance=np.where(out, 1.0, self.variance),
-            warnings=(*self.warnings, words),
+            warnings=(*self.warnings, *words),
         )
 
     def part(self, image: FloatArray) -> FloatArray:
