@@ -94,3 +94,24 @@ def test_the_way_out_of_one_source_is_one_that_was_not_taken(number, advice):
     centre, fwhm = found.centre - window.row, found.fwhm
     (line,) = second_source(window, start, centre, fwhm, Gaussian(), recipe.updated(sources={"number": number}))
     assert line.endswith(f"set sources.number to {advice}.")
+
+
+@pytest.mark.parametrize(
+    ("background", "region"),
+    [
+        ({"degree": 1, "along": "column"}, {"cross": (9, 51)}),
+        ({"degree": 3, "along": "column"}, {}),
+        ({"degree": 2, "along": "column", "rows": [(12, 21), (38, 47)]}, {}),
+    ],
+)
+def test_what_a_background_takes_of_the_scatter_is_no_error(background, region):
+    """Rows that decide a background in each column scatter less about it than their errors say."""
+    rng = np.random.default_rng(4)
+    profile = Gaussian().integrate(60, np.linspace(28.4, 30.4, 1000), np.full(1000, 4.0)).T
+    data = 60.0 * profile + 10.0 + rng.standard_normal(profile.shape)
+    frame = ox.Frame(data, variance=np.ones(data.shape))
+    result = ox.extract(frame, ox.Recipe(background=background, region=region, noise={"scale": "auto"}))
+    assert result.quality["pull"]["profile"] == pytest.approx(1.0, abs=0.08)
+    assert result.quality["pull"]["pixel"] == pytest.approx(1.0, abs=0.04)
+    assert result.quality["noise_scale"] == 1.0
+    assert result.quality["warnings"] == ()

@@ -189,7 +189,10 @@ def check_noise(layers: Layers, final: Final, noise: Noise) -> NoiseScale:
     -------
     NoiseScale
     """
-    found = pulls(final.residual, layers.kept, layers.sources[:, 0], layers.clear)
+    background = layers.background
+    own = background.degree >= 0 and background.dispersion_basis is None
+    fitted = (background.basis, background.covariance) if own else None  # a smooth one follows no single column
+    found = pulls(final.residual, layers.kept, layers.sources[:, 0], layers.clear, fitted)
     factor = 1.0
     if noise.scale == "auto" and np.isfinite(found["profile"]) and not 0.8 <= found["profile"] <= 1.25:
         factor = float(found["profile"])

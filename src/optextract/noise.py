@@ -219,6 +219,7 @@ def pulls(
     weight: FloatArray,
     profile: FloatArray,
     clear: NDArray[np.bool_],
+    fitted: tuple[FloatArray, FloatArray] | None = None,
     n_bins: tuple[int, ...] = (5, 10, 20),
 ) -> dict[str, Any]:
     """Scatter of source-free pixels over their stated error.
@@ -231,6 +232,9 @@ def pulls(
         The source's profile: a spectrum is extracted with it where no source is.
     clear : ndarray of bool, shape (n_disp, n_cross)
         Pixels free of sources.
+    fitted : tuple of ndarray, optional
+        Background terms, shape (n_term, n_cross), and the covariance of their coefficients, (n_disp, n_term, n_term),
+        where these pixels decided them in each column: they scatter less about them than their errors say.
     n_bins : tuple of int, optional
         Columns to bin the source-free spectra over.
 
@@ -247,12 +251,13 @@ def pulls(
     }
     picked = np.empty(residual.size + 1)
     nothing = np.zeros_like(residual)
-    pull = picked[: sums.pick_pulls(contiguous(residual), nothing, contiguous(weight), clear, picked)]
+    free = weight if fitted is None else _freed(weight, *fitted)
+    pull = picked[: sums.pick_pulls(contiguous(residual), nothing, contiguous(free), clear, picked)]
     result |= {"n": int(pull.size), "n_bin10": 0}
     if pull.size < 100:
         return result
     result["pixel"] = robust_rms(pull)
-    flux, inverse = _blank_spectra(residual, weight, profile, np.all(clear, axis=0))
+    flux, inverse = _blank_spectra(residual, weight, profile, np.all(clear, axis=0), fitted)
     if not flux:
         return result
     result["profile"] = robust_rms(np.concatenate([f * np.sqrt(i) for f, i in zip(flux, inverse, strict=True)]))
@@ -309,8 +314,37 @@ def source_pull(
     return (robust_rms(values), values.size) if values.size >= 100 else (float("nan"), values.size)
 
 
+def _freed(weight: FloatArray, basis: FloatArray, covariance: FloatArray) -> FloatArray:
+    """Inverse variances of residuals about a fit that the pixels decided: ``W / (1 - h)`` with h the leverage."""
+    leverage = weight * np.einsum("xij,iy,jy->xy", covariance, basis, basis, optimize=True)
+    return weight / np.clip(1.0 - np.where(np.isfinite(leverage), leverage, 0.0), _LEAST_FREE, 1.0)
+
+
+def _left(
+    weight: FloatArray,
+    profile: FloatArray,
+    start: int,
+    position: int,
+    size: int,
+    norm: FloatArray,
+    basis: FloatArray,
+    covariance: FloatArray,
+) -> FloatArray:
+    """Part of the variance of a blank spectrum that the fit of the background leaves, shape (n_disp,)."""
+    moved = profile[:, start : start + size] * weight[:, position : position + size]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # d = D - B C B^T W D: what the fit takes of p^T W d / p^T W p is s^T C s with s = B^T W p / p^T W p
+        shared = moved @ basis[:, position : position + size].T / norm[:, None]
+        taken = np.einsum("xi,xij,xj->x", shared, covariance, shared) * norm
+    return np.clip(1.0 - np.where(np.isfinite(taken), taken, 0.0), _LEAST_FREE, 1.0)
+
+
 def _blank_spectra(
-    residual: FloatArray, weight: FloatArray, profile: FloatArray, clear: NDArray[np.bool_]
+    residual: FloatArray,
+    weight: FloatArray,
+    profile: FloatArray,
+    clear: NDArray[np.bool_],
+    fitted: tuple[FloatArray, FloatArray] | None,
 ) -> tuple[list[FloatArray], list[FloatArray]]:
     """Spectra extracted with the profile moved, by whole rows, to places that are clear of sources, side by side."""
     residual, weight, profile = contiguous(residual), contiguous(weight), contiguous(profile)
@@ -328,6 +362,8 @@ def _blank_spectra(
             if full.sum() >= 20:
                 flux.append(top[full] / norm[full])
                 inverse.append(norm[full])
+                if fitted is not None:
+                    inverse[-1] = inverse[-1] / _left(weight, profile, start, position, size, norm, *fitted)[full]
             position += size
         else:
             position += 1
