@@ -175,7 +175,9 @@ def assemble(
     rows = slice(window.row, window.row + window.n_cross)
     shown = layers.sources / np.where(kind == "region", final.total_fraction, 1.0)[:, :, None]
     profile[:, rows, window.column : window.column + window.n_disp] = shown.transpose(1, 2, 0)
-    unrejected = np.where(lost, np.nan, final.unrejected * factor_flux)
+    # where rejection left too little of the profile, the flux without it is what remains to be looked at
+    enough = final.unrejected_fraction >= recipe.flux.min_profile
+    unrejected = np.where(enough, final.unrejected * factor_flux, np.nan)
     model = final.light + layers.background.image
     quality = figures(
         frame,

@@ -260,11 +260,11 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
 
 
 def _without_lines(weight: FloatArray, found: Rejected) -> FloatArray:
-    """Weights without lines beside their continuum: trace and profile are the continuum's."""
-    if not found.mixed:
-        return weight
-    line = np.zeros(len(weight), dtype=bool)
+    """Weights without lines that differ from their continuum: trace and profile are the continuum's."""
+    line = found.apart.copy()
     line[list(found.mixed)] = True
+    if not line.any():
+        return weight
     # their faint ends are beside it as well
     line = np.convolve(line, np.ones(2 * _ENDS + 1), mode="same") > 0.5
     return np.where(line[:, None], 0.0, weight)
@@ -367,7 +367,7 @@ def _reject(
     if settings.mode is False:
         given = UNKNOWN if settings.floor == "auto" else settings.floor
         none = np.zeros(len(weight), dtype=bool)
-        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, {}, given)
+        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, {}, none, none, given)
     data = np.where(weight > 0, window.data - background, 0.0)
     n_source, sparing = len(model.centre), rejection_mode(frame, settings) == "spare"
     plain = solve_columns(data, weight, profiles)

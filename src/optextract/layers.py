@@ -110,7 +110,9 @@ class Final:
     covariance : ndarray, shape (n_disp, n_source, n_source)
         Of the sources' fluxes, with the background's in it.
     unrejected : ndarray, shape (n_disp, n_source)
-        The fluxes with no pixel rejected.
+        The fluxes with no pixel rejected; NaN where the pixels do not tell them.
+    unrejected_fraction : ndarray, shape (n_disp, n_source)
+        Part of each profile on those pixels.
     good_fraction, total_fraction : ndarray, shape (n_disp, n_source)
         Part of each profile on good pixels, and on all pixels of the window.
     light : ndarray, shape (n_disp, n_cross)
@@ -122,6 +124,7 @@ class Final:
     solution: Solution
     covariance: FloatArray
     unrejected: FloatArray
+    unrejected_fraction: FloatArray
     good_fraction: FloatArray
     total_fraction: FloatArray
     light: FloatArray
@@ -152,17 +155,35 @@ def solve_final(layers: Layers, data: FloatArray) -> Final:
         # f = N^-1 P W (D - B): an error of the background term b moves the flux by N^-1 P W b
         sensitivity = inverse @ ((profiles * kept[:, None, :]) @ layers.background.basis.T)
         covariance = covariance + layers.background.flux_covariance(sensitivity)
-    unrejected = solution.coefficients[:, :n_source].copy()
+    sources = layers.sources
+    good = np.where(kept[:, None, :] > 0, sources, 0.0).sum(axis=2)
+    unrejected = np.where(_told(solution.covariance, n_source), solution.coefficients[:, :n_source], np.nan)
+    fraction = good
     hit = np.flatnonzero((kept != layers.weight).any(axis=1))
     if len(hit):
         weight = layers.weight[hit]
         all_pixels = np.where(weight > 0, data[hit] - layers.background.image[hit], 0.0)
-        unrejected[hit] = solve_columns(all_pixels, weight, profiles[hit]).coefficients[:, :n_source]
-    sources = layers.sources
-    good = np.where(kept[:, None, :] > 0, sources, 0.0).sum(axis=2)
+        without = solve_columns(all_pixels, weight, profiles[hit])
+        unrejected[hit] = np.where(_told(without.covariance, n_source), without.coefficients[:, :n_source], np.nan)
+        fraction = good.copy()
+        fraction[hit] = np.where(weight[:, None, :] > 0, sources[hit], 0.0).sum(axis=2)
     light = model_of(profiles, solution.coefficients)
     residual = np.where(kept > 0, data - layers.background.image - light, 0.0)
-    return Final(solution, covariance[:, :n_source, :n_source], unrejected, good, sources.sum(axis=2), light, residual)
+    return Final(
+        solution,
+        covariance[:, :n_source, :n_source],
+        unrejected,
+        fraction,
+        good,
+        sources.sum(axis=2),
+        light,
+        residual,
+    )
+
+
+def _told(covariance: FloatArray, n_source: int) -> NDArray[np.bool_]:
+    """Which fluxes the pixels of a column tell, shape (n_disp, n_source)."""
+    return np.isfinite(np.einsum("xtt->xt", covariance)[:, :n_source])
 
 
 @dataclass(frozen=True)

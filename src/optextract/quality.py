@@ -32,6 +32,8 @@ _WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
 _HONEST = (0.8, 1.25)  # pulls of which nothing is said
 _SPREAD = 1.17  # one sigma of a robust scatter of n values, times the root of n
 _MISFIT = 0.002  # of the flux, above which the profile is questioned
+_MUCH, _PROFILE = 0.3, 0.02  # of a column's flux that is missed; part of the profile in a pixel that tells of it
+_ROWS, _RUN = 2, 3  # rows and neighbouring columns that a track of one pixel's width does not take at once
 _POOR = 1.3  # reduced scatter of the trace fit above which its model is questioned
 
 
@@ -102,6 +104,8 @@ def figures(
     words += _second_look(start, choice, trace)
     second = _second_source(window, start, choice, layers, recipe)
     words += second
+    taken = _eaten(layers, flux, unrejected)
+    words += _lines_in_words(window, start, layers, taken)
     own = np.sqrt(np.einsum("xkk->xk", final.covariance))
     raw = final.solution.coefficients[:, :n_source]
     misfit = unexplained(final.residual, layers.kept, raw, own, layers.centre, layers.fwhm, layers.noise)
@@ -134,7 +138,9 @@ def figures(
         "rejected": int(layers.rejected.pixels.sum()),
         "restored": int(layers.rejected.restored.sum()),
         "misfit": misfit,
-        "rejection_effect": tuple(_median(effect[:, k]) for k in range(n_source)),
+        "rejection_effect": tuple(
+            _rejection_effect(effect[:, k], flux[:, k], unrejected[:, k], taken[:, k]) for k in range(n_source)
+        ),
         "masked_fraction": float(1 - (window.weight > 0).mean()),
         "lost_columns": int((~finite).any(axis=1).sum()),
         "background": MappingProxyType(
@@ -149,6 +155,59 @@ def figures(
         "warnings": tuple(dict.fromkeys(words)),
     }
     return MappingProxyType(values)
+
+
+def _eaten(layers: Layers, flux: FloatArray, unrejected: FloatArray) -> NDArray[np.bool_]:
+    """Columns of runs in which rejection took much of the light from several rows, shape (n_disp, n_source).
+
+    Cosmic rays do so too, but hardly in several neighbouring columns and rows at once.
+    """
+    struck = layers.rejected.pixels
+    with np.errstate(invalid="ignore"):
+        much = (np.isnan(flux) & np.isfinite(unrejected)) | (unrejected - flux > _MUCH * np.abs(unrejected))
+    much &= (struck[:, None, :] & (layers.sources > _PROFILE)).sum(axis=2) >= _ROWS
+    if len(much) < _RUN or not much.any():
+        return np.zeros(much.shape, dtype=bool)
+    whole = np.all([much[k : len(much) - _RUN + 1 + k] for k in range(_RUN)], axis=0)
+    eaten = np.zeros(much.shape, dtype=bool)
+    for k in range(_RUN):
+        eaten[k : len(much) - _RUN + 1 + k] |= whole
+    return eaten
+
+
+def _lines_in_words(window: Window, start: Start, layers: Layers, eaten: NDArray[np.bool_]) -> list[str]:
+    """What lines that differ from the continuum's profile mean for their flux, kept or rejected."""
+    if not start.from_data:
+        return []  # where no source is seen, there is nothing to differ from, and nothing of it to take
+    words = []
+    lines = np.flatnonzero(layers.rejected.lines)
+    if len(lines):
+        own = np.isin(lines, list(layers.rejected.mixed)).all()
+        how = "with the profile of their own light" if own else "with the continuum's profile"
+        off = "a few per cent, more where it is faint" if own else "some ten per cent"
+        words.append(
+            f"Lines differ from the continuum's profile in {len(lines)} columns (flag RESTORED_PIXELS; columns "
+            f"{lines[0] + window.column} to {lines[-1] + window.column}): their pixels are kept and weighted {how}; "
+            f"their flux may be off by {off}. A region around the line has its profile, the boxcar needs none, and "
+            "rejection.mode: false rejects nothing."
+        )
+    lost = np.flatnonzero(eaten.any(axis=1))
+    if len(lost):
+        words.append(
+            f"Rejection took much of the light of {len(lost)} neighbouring columns (among {lost[0] + window.column} to "
+            f"{lost[-1] + window.column}): cosmic rays hardly do. Compare flux_unrejected, and the flux with "
+            "rejection.mode: false."
+        )
+    return words
+
+
+def _rejection_effect(effect: FloatArray, flux: FloatArray, unrejected: FloatArray, eaten: NDArray[np.bool_]) -> float:
+    """Flux without rejection over flux: the median, or that of the sums where runs of columns have lost their light."""
+    if eaten.any():
+        bottom = float(np.nansum(np.where(np.isfinite(unrejected), flux, np.nan)))
+        if bottom > 0:
+            return float(np.nansum(unrejected)) / bottom
+    return _median(effect)
 
 
 def _bound(layers: Layers, final: Final) -> FloatArray:

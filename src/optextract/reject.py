@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .beside import FLANK, USUAL_CHANGE, Displaced, has_flanks, level_of, line_beside
+from .coherent import coherent, mixed_profiles
 from .compiled import contiguous
 from .compiled.outliers import best_run, leave_one_out
 from .robust import median
@@ -39,6 +40,8 @@ _WELL = 4.0  # sigma of chi2 up to which a column fits its profile
 _SHAPE_COST = 4.0  # chi2 that each further parameter of a profile must save
 _BESIDE = 0.25  # FWHM from a rough trace
 _WIDTHS, _ROUGH_WIDTHS = (0, 2), (-4, 4)  # steps of log FWHM that such a line may differ by
+_TELLING = 100.0  # total S/N of a continuum that tells its width to a percent
+_TWIN = 0.03  # a profile that goes further below zero holds negative twins
 _SHARPEST = -0.1  # least change of log FWHM that a profile error may ask for
 
 
@@ -56,6 +59,10 @@ class Rejected:
         Columns far brighter than both neighbours that fit the profile: a feature of one column, or a hit like one.
     mixed : dict of int to ndarray, shape (n_cross,)
         The first source's profile in columns where a line lies beside its continuum: that of both together.
+    lines : ndarray of bool, shape (n_disp,)
+        Columns of lines that differ from the continuum's profile, and have got pixels back for that.
+    apart : ndarray of bool, shape (n_disp,)
+        Those of them that trace and profile can do without: the continuum between the lines tells them.
     floor : float
         Error of the profile that was tolerated, as a fraction of the light in a pixel.
     """
@@ -64,6 +71,8 @@ class Rejected:
     restored: NDArray[np.bool_]
     alone: NDArray[np.bool_]
     mixed: dict[int, FloatArray]
+    lines: NDArray[np.bool_]
+    apart: NDArray[np.bool_]
     floor: float = 0.0
 
 
@@ -125,10 +134,27 @@ def reject(
         pixels,
     )
     alone = _reconsider(data, weight, profiles, plain, tolerance, pixels, threshold, noise)
-    if not restoring:
-        return Rejected(pixels, np.zeros(len(pixels), dtype=bool), alone, {})
-    back, mixed = _restore(data, weight, profiles, plain, changes, displaced, tolerance, pixels, noise, rough)
-    return Rejected(pixels & ~back, back.sum(axis=1) > 0, alone, mixed)
+    back, mixed = np.zeros(pixels.shape, dtype=bool), dict[int, FloatArray]()
+    if restoring:
+        back, mixed = _restore(data, weight, profiles, plain, changes, displaced, tolerance, pixels, noise, rough)
+    pixels &= ~back
+    lines = coherent(data, weight, profiles, plain, tolerance, pixels, threshold, noise)
+    restored, differ = np.any(back | lines, axis=1), np.any(lines, axis=1)
+    apart = differ & (_snr_between(plain, differ, noise) > _TELLING)
+    pixels &= ~lines
+    # between sources or negative twins the light around a line is not all its own; nor is it where no continuum is seen
+    if profiles.shape[1] == 1 and not rough and apart.any() and profiles.min() > -_TWIN:
+        mixed = {**mixed, **mixed_profiles(data, weight, profiles, plain, pixels, apart, noise)}
+    return Rejected(pixels, restored, alone, mixed, differ, apart)
+
+
+def _snr_between(plain: Solution, lines: NDArray[np.bool_], noise: float) -> float:
+    """Total S/N of the first source's continuum between lines, by a median that no hit moves."""
+    seen = ~lines & np.isfinite(plain.covariance[:, 0, 0])
+    if not lines.any() or not seen.any():
+        return 0.0
+    snr = plain.coefficients[seen, 0] / np.sqrt(plain.covariance[seen, 0, 0])
+    return float(median(snr) * np.sqrt(np.count_nonzero(seen)) / noise)
 
 
 def _believable(

@@ -226,7 +226,7 @@ class Extraction:
     rejected : ndarray of bool, shape (n_cross, n_disp)
         Pixels rejected as outliers.
     flux_unrejected : ndarray, shape (n_source, n_disp)
-        The flux with no pixel rejected.
+        The flux with no pixel rejected; also where rejection leaves too little of the profile for `flux`.
     boxcar : Boxcar
         Matched plain sum after the background, arrays of shape (n_source, n_disp).
     kernel : KernelSlice
