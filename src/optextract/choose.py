@@ -20,6 +20,7 @@ __all__ = ["Choice", "choose_geometry", "waves"]
 
 FloatArray = NDArray[np.float64]
 
+_CHOOSING = 0.03  # tolerance of fits that only tell which degrees are needed
 _MAX_RECTIFIED, _MAX_CURVED, _MAX_WIDTH = 3, 4, 3
 _MAX_WAVY = 16  # where shifts of the bins show that a lower degree does not do
 _WAVES, _LEAST_WAVY = 4.0, 16  # sigma, and bins
@@ -122,6 +123,7 @@ def choose_geometry(
     Choice
     """
     top, top_width = _limits(recipe, len(binned.column), rectified, start, from_data, problem)
+    rough = max(tolerance, _CHOOSING)
     # a first fit with what the start has keeps the largest one from wandering off
     low, low_width = min(len(start.centre) - 1, top), min(start.log_fwhm.shape[1] - 1, top_width)
     first = fit_geometry(
@@ -135,16 +137,16 @@ def choose_geometry(
     if rectified and not _bright(first, max(noise, _noise(first))):
         # resampled traces are straight; only where every bin is bright may the data say otherwise
         top = min(top, max(1, len(problem.bends))) if recipe.trace.degree == "auto" else top
-    largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem, tolerance=tolerance)
+    largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem, tolerance=rough)
     room = (len(binned.column) - 1) // 3 if recipe.trace.degree == "auto" and problem.free_centre and from_data else 0
     while top < min(_MAX_WAVY, room) and start.given is None and waves(largest) > _WAVES:
         top = min(top + 4, _MAX_WAVY, room)
-        largest = fit_geometry(binned, _padded(largest.geometry, top, top_width), problem, tolerance=tolerance)
+        largest = fit_geometry(binned, _padded(largest.geometry, top, top_width), problem, tolerance=rough)
     if from_data and len(binned.column) >= 8:
         steadier = _consistent(binned, largest)
         if (steadier.weight < 0.5 * binned.weight).any():
             binned = steadier
-            largest = fit_geometry(binned, largest.geometry, problem, tolerance=tolerance)
+            largest = fit_geometry(binned, largest.geometry, problem, tolerance=rough)
     noise = max(noise, _noise(largest))
     n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
     auto = recipe.trace.degree == "auto", recipe.trace.fwhm_degree == "auto"
@@ -167,7 +169,7 @@ def choose_geometry(
     fit = largest
     if best[1:] == (low, low_width) and binned is given and first.converged:
         fit = first  # the same bins and degrees
-    elif best[1:] != (top, top_width):
+    elif best[1:] != (top, top_width) or rough > tolerance:
         fit = fit_geometry(binned, _padded(largest.geometry, best[1], best[2]), problem, tolerance=tolerance)
         if not _sane(fit, largest):
             fit = fit_geometry(binned, _padded(first.geometry, best[1], best[2]), problem, tolerance=tolerance)
