@@ -105,9 +105,9 @@ def test_flags_are_badges_in_words(plg: Any) -> None:
 
 
 def test_injection_and_recovery_in_the_user_s_own_frame(plg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from optextract.panel import actions
+    from optextract import validate
 
-    monkeypatch.setattr(actions, "LEVELS", (10.0, 30.0))
+    monkeypatch.setattr(validate, "LEVELS", (10.0, 30.0))
     seen: list[float] = []
     plg._obj.observe(lambda change: seen.append(change["new"]), "progress")
     certificate = plg.certify()

@@ -80,13 +80,14 @@ class Actions(Part):
         self.progress = 10.0
         try:
             result = self._compute()
+            spectra = deliver.spectra_of(result)
             if add_data:
-                for source, name in enumerate(deliver.add_spectra(self, result, self.results_label)):
-                    self._extractions[name] = result
-                    self._add_row(deliver.table_row(name, result, source))
+                with self._drawn_once():
+                    for source, name in enumerate(deliver.add_spectra(self, result, self.results_label, spectra)):
+                        self._extractions[name] = result
+                        self._add_row(deliver.table_row(name, result, source))
         finally:
             self.progress = 0.0
-        spectra = [result.to_spectrum(source) for source in range(result.n_source)]
         return spectra[0] if len(spectra) == 1 else SpectrumList(spectra)
 
     def __call__(self, add_data: bool = True) -> Spectrum | SpectrumList:

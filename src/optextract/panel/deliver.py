@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -14,7 +15,10 @@ from . import words
 from .source import column_wavelength
 from .views import holds
 
-__all__ = ["IMAGES", "add_images", "add_spectra", "choose_viewer", "table_row"]
+if TYPE_CHECKING:
+    from specutils import Spectrum
+
+__all__ = ["IMAGES", "add_images", "add_spectra", "choose_viewer", "spectra_of", "table_row"]
 
 #: 2D results that can be added to the data collection.
 IMAGES = ("model", "background", "residual")
@@ -40,8 +44,30 @@ def choose_viewer(plugin: Any, result: Extraction) -> None:
         component.create_new.selected = "1D Spectrum"
 
 
-def add_spectra(plugin: Any, result: Extraction, label: str) -> list[str]:
+def spectra_of(result: Extraction) -> list[Spectrum]:
+    """Spectra of all sources, with what the host converts their units by."""
+    spectra = [result.to_spectrum(source) for source in range(result.n_source)]
+    area = result.meta.get("pixel_area_sr")
+    if area is not None:
+        for spectrum in spectra:
+            # where the host looks for it, to convert to MJy/sr and back
+            spectrum.meta["_pixel_scale_factor"] = float(area)
+    return spectra
+
+
+def add_spectra(plugin: Any, result: Extraction, label: str, spectra: Sequence[Spectrum] = ()) -> list[str]:
     """Add one entry a source to the data collection, and show it.
+
+    Parameters
+    ----------
+    plugin : Any
+        The panel.
+    result : Extraction
+        What was extracted.
+    label : str
+        Label of the entry.
+    spectra : sequence of Spectrum, optional
+        Its spectra, where they are there already.
 
     Returns
     -------
@@ -49,14 +75,9 @@ def add_spectra(plugin: Any, result: Extraction, label: str) -> list[str]:
         Labels of the entries.
     """
     labels: list[str] = []
-    area = result.meta.get("pixel_area_sr")
     try:
-        for source in range(result.n_source):
+        for source, spectrum in enumerate(spectra if spectra else spectra_of(result)):
             name = label if result.n_source == 1 else f"{label} {result_name(result, source)}"
-            spectrum = result.to_spectrum(source)
-            if area is not None:
-                # where the host looks for it, to convert to MJy/sr and back
-                spectrum.meta["_pixel_scale_factor"] = float(area)
             choose_viewer(plugin, result)
             plugin.add_results.add_results_from_plugin(spectrum, label=name, replace=False, format="1D Spectrum")
             labels.append(name)

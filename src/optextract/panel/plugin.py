@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +136,7 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         self._frame: Frame | None = None
         self._result: Extraction | None = None
         self._key: tuple[Any, ...] | None = None
-        self._stale, self._unlinking, self._ready, self._updated = True, False, False, 0.0
+        self._stale, self._unlinking, self._ready, self._held, self._updated = True, False, False, False, 0.0
         self._left = -np.inf  # when the panel was last left
         self._extractions: dict[str, Extraction] = {}
         self._rows: list[dict[str, Any]] = []
@@ -348,9 +350,19 @@ class OptimalExtraction(PluginTemplateMixin, AddResultsMixin, Controls, Actions,
         self.latency_ms = 1e3 * (self._updated - start)
         self.slow = self.latency_ms > SLOW_MS
 
+    @contextmanager
+    def _drawn_once(self) -> Iterator[None]:
+        """Draw at the end what each step of the host asks to be drawn anew."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._redraw()
+
     def _redraw(self) -> None:
         """Draw into the viewers what is known."""
-        if not self._ready or self._stale or not self._tray_instance:
+        if not self._ready or self._stale or not self._tray_instance or self._held:
             return
         spectra: dict[str, Any] = {}
         if self._result is not None:
