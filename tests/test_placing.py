@@ -8,7 +8,7 @@ import pytest
 import optextract as ox
 from optextract.kernel import coadd
 from optextract.placing import another_source, place_sources, width_at
-from optextract.profiles import Moffat
+from optextract.profiles import Gaussian, Moffat
 from optextract.simulate import make_scene, pixel_profile
 
 
@@ -137,3 +137,22 @@ def test_fluxes_of_a_faint_and_a_bright_source_are_those_of_the_truth(apart, rat
     for flux, error, truth in zip(result.flux, result.uncertainty, (one.truth.flux[0], second), strict=True):
         assert abs(np.nanmean(flux - truth)) < 4 * np.sqrt(np.nanmean(error**2) / 800)
     np.testing.assert_allclose(np.median(result.centre, axis=1), (12.2, 12.2 + apart), atol=0.1)
+
+
+@pytest.mark.parametrize("apart", [4.0, 6.0, 8.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_sources_of_opposite_colours_are_both_found(apart, seed):
+    """On the slice of the first one the second is nothing but noise: the other columns show it."""
+    rng = np.random.default_rng(seed)
+    along = np.linspace(-1, 1, 1000)
+    row = 14.3 + 0.6 * along
+    blue, red = (Gaussian().integrate(30, row + away, np.full(1000, 2.5)).T for away in (0.0, apart))
+    light = 45.0 * ((along < 0) * blue + (along > 0) * red)
+    variance = 1.0 + 0.1 * light
+    noisy = light + rng.normal(size=light.shape) * np.sqrt(variance)
+    frame = ox.Frame(noisy, variance=variance, meta={"rectified": True})
+    result = ox.extract(frame, ox.Recipe(sources={"number": 2}))
+    np.testing.assert_allclose(np.sort(np.median(result.centre, axis=1)), [14.3, 14.3 + apart], atol=0.2)
+    brightest = np.argsort(np.median(result.centre, axis=1))
+    sums = [np.nansum(result.flux[k][half]) for k, half in zip(brightest, (along < 0, along > 0), strict=True)]
+    np.testing.assert_allclose(sums, 45.0 * 500, rtol=0.01)

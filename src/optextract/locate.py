@@ -16,7 +16,7 @@ from .kernel import Slice, choose_columns, coadd, cross_basis
 from .limits import template_width, width_bounds, width_limits
 from .negatives import find_negatives
 from .paths import given_trace, image_trace, planned_trace, row_of
-from .placing import another_source, place_sources, width_at
+from .placing import another_source, place_across, place_sources, width_at
 from .recipe import Recipe
 from .robust import median
 from .straight import bend_of, straight_slice
@@ -31,6 +31,7 @@ FloatArray = NDArray[np.float64]
 _SHAPE_SNR = 10.0
 #: Drop of chi2, over the scatter of what is left, that a further source must bring.
 SECOND_EVIDENCE = 100.0
+_LEAST_BESIDE = 0.1  # of the columns that a slice beside the first must have
 _MOST_SOURCES = 4
 _BEND = 0.5  # pixel: how far a rectified trace may depart from a row, 1 sigma of each coefficient
 
@@ -128,6 +129,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         positions, width = named, width_at(flat, named, fwhm0, nods, bounds) if detection.found else fwhm0
     elif detection.found or named:
         placed_on = place_sources(flat, named[0] if named else first, fwhm0, number, nods, bounds)
+        if number > 1 and bend is None and from_data and not detection.lines and recipe.kernel.disp is None:
+            placed_on = place_across(flat, _beside(window, columns, recipe), placed_on, nods, bounds)
         positions, width = placed_on.positions, placed_on.fwhm
         positions = (*named[:1], *positions[1:]) if named else _planned_first(positions, planned)
     else:
@@ -181,6 +184,15 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if path is not None and given is None:
         problem = replace(problem, max_degree=1)
     return Start(detection, shown, geometry, problem, from_data, warnings)
+
+
+def _beside(window: Window, columns: tuple[int, int], recipe: Recipe) -> tuple[Slice, ...]:
+    """Slices of the columns on either side of the slice, where these are many."""
+    parts = ((0, columns[0] - 1), (columns[1] + 1, window.n_disp - 1))
+    least = _LEAST_BESIDE * window.n_disp
+    return tuple(
+        coadd(window.data, window.weight, part, recipe.kernel.combine) for part in parts if part[1] - part[0] >= least
+    )
 
 
 def steadied(start: Start) -> Start:

@@ -12,7 +12,7 @@ from .kernel import Slice, cross_basis, fit_slice
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, moffat_between
 from .solve import solve_columns
 
-__all__ = ["Placement", "another_source", "is_explained", "place_sources", "width_at"]
+__all__ = ["Placement", "another_source", "is_explained", "place_across", "place_sources", "width_at"]
 
 FloatArray = NDArray[np.float64]
 
@@ -21,6 +21,8 @@ _SECOND_MISFIT = 100.0  # chi2 above that of noise before a further source is lo
 _TRIED = 3  # places from each search that are fitted
 _APART = 0.6  # FWHM between sources that a search tries
 _STILL_APART = 0.3  # FWHM between sources that a fit may leave
+_SHIFTS = np.arange(-1.5, 1.51, 0.25)  # rows by which a trace may move between slices
+_ACROSS = 25.0  # drop of chi2, over the reduced one that is left, for which a source is taken from another slice
 _FAR = 1.8  # FWHM from the brightest source, where a skew profile has nothing any more
 _FAINT, _FAINTEST = 0.1, 0.02  # of the brightest source: what may be a lobe of it, and what is one at any rate
 
@@ -130,6 +132,75 @@ def place_sources(
     if len(positions) < number:  # nothing positive fits: set the missing ones beside the first, to be judged by the fit
         positions = tuple(positions[0] + k * best.fwhm for k in range(number))
     return Placement(positions, best.fwhm, best.chi2)
+
+
+def place_across(
+    cut: Slice,
+    others: tuple[Slice, ...],
+    placed: Placement,
+    nods: tuple[float, ...],
+    fwhm_bounds: tuple[float, float],
+) -> Placement:
+    """Take the last source from other columns, where the slice does not show it and they do.
+
+    Two sources of opposite colours are never bright together: on the slice, where the first one is brightest, the
+    second may be nothing but noise.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    others : tuple of Slice
+        Columns beside it.
+    placed : Placement
+        Two sources or more, as the slice shows them.
+    nods : tuple of float
+        Offsets of negative twins.
+    fwhm_bounds : tuple of float
+        Limits of the FWHM, pixel.
+
+    Returns
+    -------
+    Placement
+        The same where the other columns have nothing else to say.
+    """
+    fewer = place_sources(cut, placed.positions[0], placed.fwhm, len(placed.positions) - 1, nods, fwhm_bounds)
+    tries = []
+    for other in others:
+        good = np.flatnonzero(other.binned.weight[0] > 0)
+        if len(good) >= 8:
+            rows = np.arange(good[0] + 0.5, good[-1] - 0.49, 0.25)
+            # the first ones may be dark there
+            rows = rows[np.min(np.abs(rows[:, None] - np.array(fewer.positions)), axis=1) >= _APART * fewer.fwhm]
+            alone = _scan(other, [], fewer.fwhm, nods, cross_basis(other.binned.data.shape[1], 1), rows)[0]
+            search = _Search(other, nods, fwhm_bounds, float(good[0] + 0.5), float(good[-1] - 0.5))
+            places = [float(rows[alone.argmin()])] if np.isfinite(alone).any() else []
+            places += [beside.positions[-1] for beside in search.beside(fewer)]
+            tries += [(*fewer.positions, place) for place in places]
+    if not tries:
+        return placed
+    slices = (cut, *others)
+    now = sum(_misfit(each, placed.positions, fewer.fwhm, nods) for each in slices)
+    chi2 = [sum(_misfit(each, positions, fewer.fwhm, nods) for each in slices) for positions in tries]
+    pick = int(np.argmin(chi2))
+    freedom = sum(max(int((each.binned.weight[0] > 0).sum()) - 4, 1) for each in slices)
+    if now - chi2[pick] < _ACROSS * max(1.0, chi2[pick] / freedom):
+        return placed
+    return Placement(tries[pick], fewer.fwhm, chi2[pick], placed.shape)
+
+
+def _misfit(cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...]) -> float:
+    """Chi2 of sources on a slice, all moved alike to where they fit best."""
+    n_cross = cut.binned.data.shape[1]
+    centre = np.array(positions)[:, None] + _SHIFTS
+    background = cross_basis(n_cross, 1)
+    terms = terms_of(_GAUSSIAN, centre, np.full(centre.shape, fwhm), nods, background, n_cross)
+    shape = (len(_SHIFTS), n_cross)
+    return float(
+        solve_columns(
+            np.broadcast_to(cut.binned.data, shape), np.broadcast_to(cut.binned.weight, shape), terms
+        ).chi2.min()
+    )
 
 
 @dataclass(frozen=True, eq=False)
