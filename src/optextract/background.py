@@ -262,13 +262,16 @@ def _near_if_unlike(
 
 def _surrounded(apart: FloatArray, allowed: FloatArray, sides: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> bool:
     """Whether source-free pixels on both sides are many enough to carry the background between them."""
-    usable = np.count_nonzero(allowed, axis=1)
+    # sums as products with ones: several times faster than to count along an axis
+    ones, clear = np.ones(allowed.shape[1]), (apart > 0).astype(float)
+    usable = (allowed > 0) @ ones
     seen = usable > 0
     n_seen = int(seen.sum())
-    beside = [np.count_nonzero(apart[:, side]) for side in sides]
+    per_row = np.ones(len(clear)) @ clear
+    beside = [per_row[side].sum() for side in sides]
     if any(side.any() for side in sides) and min(beside) < 1.5 * n_seen:
         return False
-    free = np.count_nonzero(apart, axis=1)[seen]
+    free = (clear @ ones)[seen]
     return median(free) >= _LEAST_CLEAR and median(free / usable[seen]) >= 0.4
 
 

@@ -20,6 +20,7 @@ __all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "p
 FloatArray = NDArray[np.float64]
 
 _MAD = 1.4826  # MAD to standard deviation of a normal distribution
+_ENOUGH = 600  # columns that tell the scatter of a source
 _LEAST_FREE = 0.1  # a pixel that alone carries its flux cannot be judged by the others
 
 
@@ -300,12 +301,12 @@ def source_pull(
     n : int
         Number of pixels.
     """
-    column = np.arange(len(centre))
-    peak = np.round(centre).astype(np.intp)
+    column = np.arange(0, len(centre), max(len(centre) // _ENOUGH, 1))
+    peak = np.round(centre[column]).astype(np.intp)
     found = []
     for row in (peak - 1, peak, peak + 1):
-        at = column[(row >= 0) & (row < residual.shape[1])]
-        y = row[at]
+        inside = (row >= 0) & (row < residual.shape[1])
+        at, y = column[inside], row[inside]
         own, part = weight[at, y], profile[at, y]
         free = 1.0 - part**2 * own * np.where(np.isfinite(covariance[at]), covariance[at], 0.0)
         use = (own > 0) & (free > _LEAST_FREE)

@@ -117,6 +117,8 @@ def _bright_columns(window: Window, start: Start, edges: NDArray[np.intp]) -> ND
     middle = median_bins(snr[:, None], np.ones((window.n_disp, 1)), edges).data[:, 0]
     around = np.repeat(np.maximum(middle, 0.0), per_bin)
     stands = snr > np.maximum(_BRIGHT_SNR, _ABOVE * around)
+    if not stands.any():
+        return np.zeros(0, dtype=np.intp)
     stands[stands] = _spreads(window, np.flatnonzero(stands), rows, fwhm[0])
     together = binary_opening(stands, np.ones(_RUN))
     lines = np.flatnonzero(together)
