@@ -7,6 +7,7 @@ Stock is jdaviz with the plugin switched off in glue's own settings.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import resource
@@ -20,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from panel import default_file  # isort: skip
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
-#: The 2D spectrum is in its viewer, and drawn.
+#: The 2D spectrum is in its viewer; what is seen of it is looked at in pictures of the page.
 READY = """() => {
     const letters = [...document.querySelectorAll('.layer-legend .v-btn')].map(b => b.innerText.trim());
     return letters.includes('A') && document.querySelectorAll('.bqplot canvas').length > 0;
@@ -73,6 +75,7 @@ def once(name: str, command: list[str], browser: Any, home: Path) -> tuple[float
         _wait_for_port(int(found.group(2)))
         page.goto(found.group(1))
         page.wait_for_function(READY, timeout=180_000)
+        _wait_for_paint(page)
         took = time.perf_counter() - start
     finally:
         process.kill()
@@ -80,6 +83,18 @@ def once(name: str, command: list[str], browser: Any, home: Path) -> tuple[float
     used = _processor() - before
     page.close()
     return took, used
+
+
+def _wait_for_paint(page: Any) -> None:
+    """Come back when the middle of the first viewer shows an image: many levels of grey, not only lines."""
+    box = page.locator(".bqplot").first.bounding_box()
+    part = {"x": box["x"] + 0.3 * box["width"], "y": box["y"] + 0.3 * box["height"]}
+    clip = {**part, "width": 0.4 * box["width"], "height": 0.4 * box["height"]}
+    for _ in range(300):
+        picture = np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("L"), dtype=float)
+        if picture.std() > 20 and len(np.unique(picture)) > 40:
+            return
+    raise RuntimeError("the image was never drawn")
 
 
 def _wait_for_port(port: int) -> None:

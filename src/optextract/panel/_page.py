@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ def Page() -> None:
         set_helper(standalone.make_app(**standalone._wanted))
 
     async def complete() -> None:
-        # after the page was sent: the images are drawn meanwhile
         if helper is not None:
+            # the browser draws the image first: what comes on top of it at once would keep it from that for seconds
+            await asyncio.sleep(standalone.PAUSE_SECONDS)
             standalone.show_results(helper)
 
     solara.use_effect(build, [])

@@ -26,6 +26,9 @@ LAYOUTS = ("jdaviz", "specviz2d")
 #: The server ends when the last page has been closed for this long; a page that is loaded again comes back sooner.
 GRACE_SECONDS = float(os.environ.get("OPTEXTRACT_APP_GRACE", "15"))
 
+#: Between the images and what is extracted from them.
+PAUSE_SECONDS = 1.0
+
 _log = logging.getLogger(__name__)
 _wanted: dict[str, Any] = {"files": (), "layout": LAYOUTS[0], "review": None}
 #: Set where the host has been imported: the browser fetches the page meanwhile.
