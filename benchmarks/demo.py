@@ -142,7 +142,7 @@ def demo(folder: Path) -> int:
     print(f"{len(records)} files, {len(records) - len(failed)} extracted, {len(failed)} failed (exit code {code})")
     for record in failed:
         print(f"  {Path(record['file']).name}: {record['reason'].removeprefix(record['file']).lstrip(': ')}")
-    looked = sorted((r for r in records if r["status"] == "done" and r["score"] >= 5), key=lambda r: -r["score"])
+    looked = sorted((r for r in records if r["status"] == "done" and r["flags"]), key=lambda r: -r["score"])
     print(f"{len(looked)} worth a look, worst first")
     for record in looked:
         print(f"  {Path(record['file']).name}: {record['score']:.0f}, {'; '.join(record['flags'])}")
