@@ -176,9 +176,7 @@ def _spacing_bounds(asked: Parameter) -> tuple[float, float]:
 
 def _first_value(asked: Parameter, found: float) -> float:
     """Where a parameter starts: as asked, else where it was found, within its bounds."""
-    if asked.value is not None:
-        return asked.value
-    return found if asked.bounds is None else min(max(found, asked.bounds[0]), asked.bounds[1])
+    return asked.within(found) if asked.value is None else asked.value
 
 
 def start_geometry(

@@ -97,8 +97,8 @@ def figures(
         gain = np.abs(1 / uncertainty) * box_error / np.where(inside > 0, inside, np.nan)
         effect = unrejected / flux
     words = [*window.warnings, *start.warnings, *variance.warnings]
-    words += noise_in_words(rescale.pulls)
-    words += nods_in_words(frame, recipe)
+    of_errors = noise_in_words(rescale.pulls) + nods_in_words(frame, recipe)
+    words += of_errors
     words += _masked_away(window, start, choice, layers, final, recipe)
     words += _background_in_words(layers, final)
     words += _second_look(start, choice, trace)
@@ -151,7 +151,7 @@ def figures(
         "revised_slope": layers.slope,
         "detection_snr": start.detection.snr,
         "second_source": bool(second),
-        "noise": " ".join(noise_in_words(rescale.pulls) + nods_in_words(frame, recipe)),
+        "noise": " ".join(of_errors),
         "warnings": tuple(dict.fromkeys(words)),
     }
     return MappingProxyType(values)

@@ -141,11 +141,7 @@ def _items(recipe: Recipe, window: Window, start: Start, layers: Layers) -> tupl
 
 def _found(asked: Parameter, value: float) -> Parameter:
     """What was asked of a parameter, with what was found as its initial value."""
-    return asked.model_copy(update={"value": _within(value, asked.bounds)})
-
-
-def _within(value: float, bounds: tuple[float, float] | None) -> float:
-    return float(value) if bounds is None else float(np.clip(value, *bounds))
+    return asked.model_copy(update={"value": asked.within(value)})
 
 
 def _window_of(columns: tuple[int, int], window: Window) -> tuple[float, float]:

@@ -61,11 +61,11 @@ class _Fitter:
         self.sizes = (len(start.centre), start.log_fwhm.size, len(start.offsets), int(spaced), int(indexed))
         extremes = problem.fwhm_bounds if problem.fwhm_extremes is None else problem.fwhm_extremes
         self.room = np.log(np.array(extremes, dtype=float))
-        self.places = [(source, offset) for offset in (0.0, *problem.nods) for source in range(self.n_source)]
-        self.positive = np.zeros((len(self.data), len(self.places) - self.n_source), dtype=bool)
+        # of each profile, the sources' own before those of their negative twins
+        self.source_of = np.tile(np.arange(self.n_source, dtype=np.intp), 1 + len(problem.nods))
+        self.told = np.repeat(np.array([0.0, *problem.nods]), self.n_source)
+        self.positive = np.zeros((len(self.data), len(self.told) - self.n_source), dtype=bool)
         self.decided = False
-        self.source_of = np.array([source for source, _ in self.places], dtype=np.intp)
-        self.told = np.array([offset for _, offset in self.places])
         self.bends = asked_of(problem.bends, self.sizes[0])
         self.tapers = asked_of(problem.tapers, start.log_fwhm.shape[1])
         # whether anything but the usual limits is asked for: this is looked at in every step
@@ -181,14 +181,14 @@ class _Fitter:
             slot = sum(self.sizes[:2]) + source - 1 if source else 0
             if asked.bounds is not None and (source or self.problem.free_centre):
                 row = float(self._row_of(source) @ vector) + self.given_at
-                vector[slot] += min(max(row, asked.bounds[0]), asked.bounds[1]) - row
+                vector[slot] += asked.within(row) - row
 
     def state(self, vector: FloatArray) -> _State:
         shape = self.problem.shape
         if self.sizes[4] and self.problem.index_shape is not None:
             shape = self.problem.index_shape(float(vector[-1]))
         bound = shape.fast().at(self.column)
-        n_bin, n_profile, n_field = len(self.column), len(self.places), 1 + self.n_width + sum(self.sizes[2:])
+        n_bin, n_profile, n_field = len(self.column), len(self.told), 1 + self.n_width + sum(self.sizes[2:])
         centre, fwhm = np.empty((2, n_profile, n_bin))
         place(
             vector,
@@ -248,10 +248,10 @@ class _Fitter:
         # towards the inside of the bounds, where the family is defined
         step = -step if shape.index + step > self.problem.index_bounds[1] else step
         other = self.problem.index_shape(shape.index + step)
-        index = np.empty((len(terms), len(self.places), self.n_cross))
-        for slot in range(len(self.places)):
+        index = np.empty((len(terms), len(self.told), self.n_cross))
+        for slot in range(len(self.told)):
             other.fill(index, slot, centre[slot], fwhm[slot])
-        index -= terms[:, : len(self.places)]
+        index -= terms[:, : len(self.told)]
         index /= step
         return index
 
@@ -268,15 +268,10 @@ class _Fitter:
         return chi2
 
 
-def _clip(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)
-
-
 def _within(coefficients: FloatArray, asked: tuple[Parameter, ...]) -> None:
     """Bring coefficients within the bounds that are asked for, in place."""
     for slot, each in enumerate(asked):
-        if each.bounds is not None:
-            coefficients[slot] = _clip(coefficients[slot], *each.bounds)
+        coefficients[slot] = each.within(coefficients[slot])
 
 
 def _local(gradient: FloatArray, curvature: FloatArray) -> FloatArray:

@@ -97,6 +97,20 @@ class Parameter(Section):
             raise ValueError(f"must start within its bounds {self.bounds}")
         return self
 
+    def within(self, value: float) -> float:
+        """Return a value, brought to the nearer limit where it lies beyond the bounds.
+
+        Parameters
+        ----------
+        value : float
+            Any number.
+
+        Returns
+        -------
+        float
+        """
+        return float(value) if self.bounds is None else float(min(max(value, self.bounds[0]), self.bounds[1]))
+
 
 def _parameter(value: Any) -> Any:
     return {"value": value} if isinstance(value, int | float | np.generic) and not isinstance(value, bool) else value
