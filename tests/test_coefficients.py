@@ -231,3 +231,9 @@ def test_a_trip_through_yaml_changes_nothing():
     )
     assert ox.Recipe.from_yaml(recipe.to_yaml()) == recipe
     assert Nods(offsets=(-5.0, 5.0), spacing=Parameter(value=1.1)).places == pytest.approx((-5.5, 5.5))
+
+
+def test_a_value_beyond_the_bounds_is_brought_to_the_nearer_limit():
+    bounded = Parameter(bounds=(1.0, 2.0))
+    assert [bounded.within(value) for value in (0.5, 1.5, 7.0)] == [1.0, 1.5, 2.0]
+    assert Parameter().within(7) == 7.0

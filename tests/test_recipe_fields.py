@@ -17,7 +17,7 @@ import pytest
 from astropy import units as u
 
 import optextract as ox
-from optextract.recipe import Parameter, Section
+from optextract.recipe import Section
 from optextract.simulate import Line, make_scene
 
 COLUMNS = 300
@@ -497,9 +497,3 @@ def test_frames_of_the_cases_are_what_their_names_say():
     assert np.isfinite(frame("faint").meta["planned_cross"])
     assert frame("nods").meta["nod_offsets"] == (-5.0, 5.0, -10.0, 10.0)
     assert "planned_cross" not in frame("mid").meta
-
-
-def test_a_value_beyond_the_bounds_is_brought_to_the_nearer_limit():
-    bounded = Parameter(bounds=(1.0, 2.0))
-    assert [bounded.within(value) for value in (0.5, 1.5, 7.0)] == [1.0, 1.5, 2.0]
-    assert Parameter().within(7) == 7.0
