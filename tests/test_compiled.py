@@ -15,7 +15,7 @@ from numpy.polynomial.legendre import legvander
 import optextract as ox
 from optextract import compiled
 from optextract.compiled.fit import add_priors, damped_step, dropped, keep_within, legendre, place
-from optextract.compiled.order import correlate_rows, median_all, middle_of_rows
+from optextract.compiled.order import median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
 from optextract.compiled.sums import aperture
 from optextract.profiles import Gaussian
@@ -87,19 +87,24 @@ def test_medians(rng, n, kind):
     before = values.copy()
     assert median(values) == np.median(values)
     np.testing.assert_array_equal(values, before)
-    out, inverse = np.empty((2, 1, 1))
-    median_all(values[:, None], np.ones((n, 1)), np.array([0, n]), out, inverse)
-    assert out[0, 0] == np.median(values)
+    for n_cross in (1, 7):
+        out, inverse = np.empty((2, 1, n_cross))
+        median_all(np.tile(values[:, None], n_cross), np.ones((n, n_cross)), np.array([0, n]), out, inverse)
+        assert (out == np.median(values)).all()
+    middle = np.empty(2)
+    middle_of_rows(np.tile(values, (2, 1)), np.ones((2, n), dtype=bool), 1, middle)
+    assert (middle == np.sort(values)[(n - 1) // 2]).all()
 
 
 def test_medians_of_bins_and_lines(rng):
-    data = rng.normal(size=(50, 7))
+    data = rng.normal(size=(250, 7))
     weight = rng.uniform(0.5, 2.0, data.shape) * (rng.random(data.shape) > 0.4)
-    weight[:10, 3] = 0.0
-    edges = np.array([0, 10, 11, 13, 50])
-    out, inverse = np.empty((2, 4, 7))
+    weight[:10, 3] = weight[50:, 4] = 0.0
+    edges = np.array([0, 10, 11, 13, 50, 250])
+    n_bin = len(edges) - 1
+    out, inverse = np.empty((2, n_bin, 7))
     median_all(data, weight, edges, out, inverse)
-    for b in range(4):
+    for b in range(n_bin):
         for y in range(7):
             use = weight[edges[b] : edges[b + 1], y] > 0
             values = data[edges[b] : edges[b + 1], y][use]
@@ -107,20 +112,11 @@ def test_medians_of_bins_and_lines(rng):
             assert out[b, y] == (np.median(values) if n else 0.0)
             mean_variance = np.mean(1 / weight[edges[b] : edges[b + 1], y][use]) if n else np.inf
             assert inverse[b, y] == pytest.approx(n / mean_variance * (2 / np.pi if n > 2 else 1.0))
-    middle = np.empty(50)
-    middle_of_rows(data, weight > 0, 4, middle)
-    for line, use, found in zip(data, weight > 0, middle, strict=True):
-        assert found == (np.sort(line[use])[(use.sum() - 1) // 2] if use.sum() >= 4 else 0.0)
-
-
-def test_correlation_along_lines(rng):
-    values, variance = rng.normal(size=(3, 9)), rng.uniform(0.5, 2.0, (3, 9))
-    kernel = rng.normal(size=5)
-    top, bottom = np.empty((2, 3, 9))
-    correlate_rows(values, variance, kernel, top, bottom)
-    for line in range(3):
-        np.testing.assert_allclose(top[line], np.convolve(values[line], kernel[::-1], mode="same"))
-        np.testing.assert_allclose(bottom[line], np.convolve(variance[line], kernel[::-1] ** 2, mode="same"))
+    for values, use in ((data, weight > 0), (data.T.copy(), weight.T > 0)):
+        middle = np.empty(len(values))
+        middle_of_rows(values, np.ascontiguousarray(use), 4, middle)
+        for line, good, found in zip(values, use, middle, strict=True):
+            assert found == (np.sort(line[good])[(good.sum() - 1) // 2] if good.sum() >= 4 else 0.0)
 
 
 def test_legendre_polynomials():
@@ -230,7 +226,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # what only other loops call is compiled into them
-    assert set(ran.stdout.split()) <= {"normal", "invert"}
+    assert set(ran.stdout.split()) <= {"normal", "invert", "median_of"}
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

@@ -52,7 +52,8 @@ def edges_uniform(n_disp: int, n_bin: int) -> NDArray[np.intp]:
     ndarray of int, shape (n_bin + 1,)
         First column of each bin, and the end of the last.
     """
-    return np.unique(np.linspace(0, n_disp, max(1, min(n_bin, n_disp)) + 1).round().astype(np.intp))
+    count = max(1, min(n_bin, n_disp))
+    return np.rint(np.arange(count + 1) * (n_disp / count)).astype(np.intp)
 
 
 def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np.intp]:

@@ -64,7 +64,7 @@ def are_promised(binned: Binned) -> bool:
     -------
     bool
     """
-    snr = Filtered.above(binned, np.zeros((len(binned.data), 1))).snr(WIDTHS[1])
+    snr = Filtered.above(binned, np.zeros(len(binned.data)), np.zeros(binned.data.shape[1])).snr(WIDTHS[1])
     return bool(line_strength(np.minimum(snr, BIN_CLIP)).max() > BIN_CLIP)
 
 

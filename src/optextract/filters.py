@@ -10,7 +10,7 @@ from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from .bins import Binned
-from .compiled import contiguous, order
+from .compiled import contiguous, filtered, order
 from .profiles import Gaussian
 from .robust import median
 
@@ -94,21 +94,23 @@ class Filtered:
     @classmethod
     def of(cls, binned: Binned) -> Filtered:
         """The bins without hot rows, above their medians and a common gradient or bowl."""
-        binned = _without_hot_rows(binned)
         middle = _row_median(binned)
-        slope, rough = _gradient(binned, middle)
-        if not rough:
-            return cls.above(binned, middle[:, None] + slope)
-        bowl = _bowl(binned, middle)
-        level = slope if bowl is None else bowl
-        return replace(cls.above(binned, middle[:, None] + level), bowl=bowl)
+        kept = _without_hot_rows(binned, middle)
+        if kept is not binned:
+            binned, middle = kept, _row_median(kept)
+        n_cross = binned.data.shape[1]
+        slope, rough = filtered.common_slope(contiguous(binned.data), contiguous(binned.weight), middle, _ROUGH)
+        bowl = _bowl(binned, middle) if rough else None
+        level = slope * (np.arange(n_cross) - 0.5 * (n_cross - 1)) if bowl is None else bowl
+        return cls.above(binned, middle, level, bowl)
 
     @classmethod
-    def above(cls, binned: Binned, level: FloatArray) -> Filtered:
-        """The bins above a level."""
-        seen = binned.weight > 0
-        variance = np.divide(1.0, binned.weight, out=np.zeros_like(binned.weight), where=seen)
-        return cls(np.where(seen, binned.data - level, 0.0), variance, seen, binned.column, binned.edges)
+    def above(cls, binned: Binned, middle: FloatArray, level: FloatArray, bowl: FloatArray | None = None) -> Filtered:
+        """The bins above the sum of a level of each bin and one of each row."""
+        values, variance = np.empty((2, *binned.data.shape))
+        seen = np.empty(binned.data.shape, dtype=bool)
+        filtered.lay_above(contiguous(binned.data), contiguous(binned.weight), middle, level, values, variance, seen)
+        return cls(values, variance, seen, binned.column, binned.edges, bowl)
 
     @property
     def n_cross(self) -> int:
@@ -117,16 +119,15 @@ class Filtered:
 
     def snr(self, fwhm: float) -> FloatArray:
         """S/N of a source of this width centred on each row of each bin."""
-        top, bottom = np.empty((2, *self.values.shape))
-        order.correlate_rows(contiguous(self.values), contiguous(self.variance), filter_kernel(fwhm), top, bottom)
-        use = (bottom > 0) & self.seen
-        return np.divide(top, np.sqrt(bottom), out=np.zeros_like(top), where=use)
+        out = np.empty(self.values.shape)
+        filtered.snr_of_rows(self.values, self.variance, self.seen, filter_kernel(fwhm), out)
+        return out
 
     def usable_rows(self) -> NDArray[np.bool_]:
         """Rows that have neighbours with data on both sides."""
-        covered = self.seen.mean(axis=0) > 0.3
-        inside = covered & np.roll(covered, 1) & np.roll(covered, -1)
-        inside[0] = inside[-1] = False
+        covered = np.count_nonzero(self.seen, axis=0) > 0.3 * len(self.seen)
+        inside = np.zeros(len(covered), dtype=bool)
+        inside[1:-1] = covered[1:-1] & covered[:-2] & covered[2:]
         return inside
 
 
@@ -135,31 +136,6 @@ def _row_median(binned: Binned) -> FloatArray:
     middle = np.empty(len(binned.data))
     order.middle_of_rows(contiguous(binned.data), np.ascontiguousarray(binned.weight > 0), 1, middle)
     return middle
-
-
-def _gradient(binned: Binned, middle: FloatArray) -> tuple[FloatArray, bool]:
-    """Robust slope of all bins together along cross-dispersion, zero at the middle; whether it leaves much of rows."""
-    seen = binned.weight > 0
-    count = seen.sum(axis=0)
-    row = np.arange(len(count)) - 0.5 * (len(count) - 1)
-    use = count > 0.3 * len(seen)
-    if use.sum() < 6:
-        return np.zeros(len(count)), False
-    above = np.where(seen, binned.data - middle[:, None], 0.0)
-    mean, where = above[:, use].sum(axis=0) / count[use], row[use]
-    weight = np.ones(len(where))
-    slope, scale = 0.0, 0.0
-    for _ in range(12):  # Cauchy weights: the source itself must not tilt the line
-        share = weight / weight.sum()
-        away, level = where - share @ where, share @ mean
-        slope = float((share * away) @ (mean - level) / ((share * away) @ away))
-        left = mean - level - slope * away
-        scale = median(np.abs(left))
-        if scale == 0:
-            break
-        weight = 1.0 / (1.0 + (left / (2.0 * scale)) ** 2)
-    error = 1.0 / np.sqrt(binned.weight[:, use].sum(axis=0))
-    return np.asarray(slope * row, dtype=float), bool(scale > _ROUGH * median(error))
 
 
 def _bowl(binned: Binned, middle: FloatArray) -> FloatArray | None:
@@ -194,17 +170,11 @@ def _bowl(binned: Binned, middle: FloatArray) -> FloatArray | None:
     return np.asarray(legvander(x, 2) @ curve, dtype=float)
 
 
-def _without_hot_rows(binned: Binned) -> Binned:
-    """Rows masked whose neighbours share nothing of their signal.
+def _without_hot_rows(binned: Binned, middle: FloatArray) -> Binned:
+    """Rows masked whose neighbours share nothing of their signal; the same bins where there are none.
 
     A real source spreads: even at a FWHM of 1.1 pixels each neighbour holds a tenth of the flux, a hot row's hold none.
     """
-    seen = binned.weight > 0
-    count = np.maximum(seen.sum(axis=0), 1)
-    above = np.where(seen, binned.data - _row_median(binned)[:, None], 0.0)
-    mean = above.sum(axis=0) / count
-    error = np.sqrt(np.where(seen, 1.0 / np.where(seen, binned.weight, 1.0), 0.0).sum(axis=0)) / count
-    beside = np.pad(mean, 1, constant_values=-np.inf)
-    side = np.maximum(beside[2:], beside[:-2])
-    hot = (mean > 3 * STANDS_OUT * error) & (side < SPREAD * mean)
-    return replace(binned, weight=np.where(hot, 0.0, binned.weight)) if hot.any() else binned
+    hot = np.empty(binned.data.shape[1], dtype=bool)
+    found = filtered.mark_hot(contiguous(binned.data), contiguous(binned.weight), middle, 3 * STANDS_OUT, SPREAD, hot)
+    return replace(binned, weight=np.where(hot, 0.0, binned.weight)) if found else binned

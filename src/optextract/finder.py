@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .bins import edges_uniform, median_bins
+from .compiled import filtered
 from .few import are_promised, believed, line_bins, line_strength, without_lone
 from .filters import BIN_CLIP, STANDS_OUT, WIDTHS, Filtered, widths_for
 from .robust import median
@@ -24,8 +24,6 @@ __all__ = ["Detection", "detect"]
 FloatArray = NDArray[np.float64]
 
 _SURE = 2.0 * BIN_CLIP  # S/N of all bins together above which nothing else is looked for
-_PARTS = (2, 4, 8, 16)  # of the bins: how few of them may hold all of the light
-_LEAST_PART = 3  # bins
 _LEAST_PATH = 8  # bins
 _BRIGHT_BIN = 8.0  # S/N of a bin that shows by itself where the source is
 _WANDER = 1.5  # rows between most bins, and off a straight line: below that a straight trace with a tilt will do
@@ -160,12 +158,10 @@ def _detect(
     usable = image.usable_rows()
     best: tuple[float, float, FloatArray, int, float] | None = None
     found_planned = False
-    for fwhm in widths_for(image.n_cross):
+    for fwhm in widths_for(image.n_cross) if usable.any() else ():
         snr = image.snr(fwhm)
         score = _row_score(snr, lines)
         total = np.where(usable, score, -np.inf)
-        if not np.isfinite(total).any():
-            continue
         place = _choose(total, planned, planned_sigma, _twins(score, nods))
         strength = float(np.mean(snr[:, place]))
         # where the capped score saturates, it is the strength that tells the widths apart
@@ -260,28 +256,8 @@ def _row_score(snr: FloatArray, lines: bool) -> FloatArray:
         # where the cap makes neighbouring rows equal, the brighter one is the source
         strength = line_strength(snr)
         return line_strength(np.minimum(snr, BIN_CLIP)) * (1.0 + _TIE * strength / max(strength.max(), 1e-300))
-    seen = np.maximum((snr != 0).sum(axis=0), 1)
-    clipped = np.clip(snr, -BIN_CLIP, BIN_CLIP)
-    capped = clipped.sum(axis=0) / np.sqrt(seen)
-    if capped.max() < _SURE:
-        capped = _best_part(clipped, capped)
-    # where the cap makes neighbouring rows equal, the brighter one is the source
-    return capped + 1e-3 * np.clip(snr.sum(axis=0) / seen, -1e3, 1e3)
-
-
-def _best_part(snr: FloatArray, score: FloatArray) -> FloatArray:
-    """The score of each row over all bins, or over those neighbouring ones that say most, freed of having been chosen.
-
-    The best of m windows of noise alone is the root of 2 ln m (scan statistic); half of a window apart, there are 2 m.
-    """
-    for part in _PARTS:
-        size = len(snr) // part
-        if size < _LEAST_PART:
-            break
-        windows = sliding_window_view(snr, size, axis=0)
-        # without its brightest bin, or a single hot one would do
-        best = ((windows.sum(axis=2) - windows.max(axis=2)) / np.sqrt(size - 1)).max(axis=0)
-        score = np.maximum(score, np.sqrt(np.maximum(np.maximum(best, 0.0) ** 2 - 2.0 * np.log(2.0 * part), 0.0)))
+    score = np.empty(snr.shape[1])
+    filtered.score_rows(snr, BIN_CLIP, _SURE, score)
     return score
 
 
@@ -303,7 +279,7 @@ def _near(planned_sigma: float) -> float:
 
 def _choose(total: FloatArray, planned: float | None, planned_sigma: float, twins: FloatArray) -> int:
     """The row of the source: near the plan if anything significant is there, else the best one."""
-    believed = np.where(np.isfinite(total), total + 0.3 * twins, -np.inf)
+    believed = total + 0.3 * twins  # minus infinity stays what it is
     best = int(np.argmax(believed))
     if planned is None:
         return best

@@ -10,6 +10,7 @@ from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from .bins import Binned, median_bins
+from .compiled import contiguous, filtered
 from .errors import RecipeError, bad_value
 from .finder import Detection
 from .geometry import Fit, Geometry, Problem
@@ -102,23 +103,9 @@ def choose_columns(detection: Detection, n_disp: int, kernel: Kernel, first_colu
             limits = (first_column, first_column + n_disp - 1)
             raise bad_value("kernel.disp", "Recipe", f"inside the region's columns {limits}", kernel.disp, RecipeError)
         return max(low, 0), min(high, n_disp - 1)
-    edges, n_bin = detection.edges, len(detection.bin_snr)
-    row = detection.row.tolist()
-    total = np.concatenate([[0.0], np.cumsum(detection.bin_snr)]).tolist()
     still = max(1.0, 0.3 * detection.fwhm)
-    best, window = -np.inf, (0, n_bin)
-    size = n_bin
-    while size >= 1:
-        for start in range(0, n_bin - size + 1, max(1, size // 2)):
-            part = row[start : start + size]
-            if max(part) - min(part) > still:
-                continue
-            # a little in favour of the larger window: it holds more of the trace
-            score = (total[start + size] - total[start]) / size**0.5 * (1 + 0.02 * size / n_bin)
-            if score > best:
-                best, window = score, (start, start + size)
-        size //= 2
-    return int(edges[window[0]]), int(edges[window[1]] - 1)
+    start, stop = filtered.quiet_part(contiguous(detection.row), contiguous(detection.bin_snr), still)
+    return int(detection.edges[start]), int(detection.edges[stop] - 1)
 
 
 def coadd(data: FloatArray, weight: FloatArray, columns: tuple[int, int], combine: str) -> Slice:
@@ -139,7 +126,7 @@ def coadd(data: FloatArray, weight: FloatArray, columns: tuple[int, int], combin
     """
     part = slice(columns[0], columns[1] + 1)
     n = columns[1] + 1 - columns[0]
-    seen = int((weight[part] > 0).any(axis=1).sum())
+    seen = int(np.count_nonzero(weight[part] @ np.ones(weight.shape[1])))
     if combine == "median":
         binned = median_bins(data[part], weight[part], np.array([0, n]))
     else:

@@ -1,4 +1,4 @@
-"""Medians of bins and filters of rows."""
+"""Medians of bins and lines, by a network where values are few, by a selection where they are many."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["correlate_rows", "median_all", "middle_of_rows"]
+__all__ = ["median_all", "median_of", "middle_of_rows"]
 
 FloatArray = NDArray[np.float64]
 
-_LINES = 256  # that are sorted together
+_LINES = 128  # that are sorted together
+_LANES = 16  # columns of what is sorted, in multiples of which it runs in vectors
+_MANY, _FEW_ROWS = 100, 4  # values from which, and rows to which, a selection is sooner done than a network
 
 
 @compiled
@@ -25,9 +27,9 @@ def _sort(block: FloatArray, n: int) -> None:
     while p < n:
         k = p
         while k >= 1:
-            for j in range(k % p, n - k, 2 * k):
+            for j in range(k & (p - 1), n - k, 2 * k):
                 for i in range(j, min(j + k, n - k)):
-                    if i // (2 * p) == (i + k) // (2 * p):
+                    if (i ^ (i + k)) & (-2 * p) == 0:  # both in the same piece of 2 p rows
                         for y in range(n_column):
                             a, b = block[i, y], block[i + k, y]
                             block[i, y] = a if a < b else b
@@ -37,36 +39,97 @@ def _sort(block: FloatArray, n: int) -> None:
 
 
 @compiled
+def _middle_two(values: FloatArray, n: int) -> tuple[float, float]:
+    """The middle one of the first n values, the lower and the upper of two; the values are used up.
+
+    Quickselect (Hoare 1961), which keeps the side of a pivot that it needs without a branch on any value.
+    """
+    k, odd = (n - 1) // 2, n % 2 == 1
+    above = np.inf  # the least of what was put away above
+    while n > 1:
+        a, b, c = values[0], values[n // 2], values[n - 1]
+        pivot = max(min(a, b), min(max(a, b), c))
+        below, same, left = 0, 0, 0
+        for i in range(n):
+            below += values[i] < pivot
+            same += values[i] == pivot
+        if below <= k < below + same:
+            if k + 1 < below + same:
+                return pivot, pivot
+            for i in range(n):
+                above = min(above, values[i] if values[i] > pivot else np.inf)
+            return pivot, pivot if odd else above
+        if k < below:
+            above = pivot
+            for i in range(n):
+                value = values[i]
+                values[left] = value
+                left += value < pivot
+        else:
+            for i in range(n):
+                value = values[i]
+                values[left] = value
+                left += value > pivot
+            k -= below + same
+        n = left
+    return values[0], values[0] if odd else above
+
+
+@compiled
+def median_of(values: FloatArray, n: int) -> float:
+    """Median of the first n values, which are used up; NaN of none."""
+    if n == 0:
+        return np.nan
+    lower, upper = _middle_two(values, n)
+    return 0.5 * (lower + upper)
+
+
+@compiled
 def median_all(
     data: FloatArray, weight: FloatArray, edges: NDArray[np.intp], out: FloatArray, inverse: FloatArray
 ) -> None:
     """Medians of the good pixels of each row of each bin: see `optextract.bins.median_bins`."""
     n_cross = data.shape[1]
-    longest = 0
+    least = _MANY if n_cross > _FEW_ROWS else 1
+    few, many = 0, 0
     for b in range(len(edges) - 1):
-        longest = max(longest, edges[b + 1] - edges[b])
-    block = np.empty((longest, n_cross))
-    count, spread = np.empty(n_cross), np.empty(n_cross)
+        n = edges[b + 1] - edges[b]
+        if n < least:
+            few = max(few, n)
+        else:
+            many = max(many, n)
+    block = np.zeros((few, -(-n_cross // _LANES) * _LANES))
+    lines = np.empty((n_cross, many + 1))
+    count, spread = np.empty(n_cross, dtype=np.intp), np.empty(n_cross)
     for b in range(len(edges) - 1):
         n = edges[b + 1] - edges[b]
         for y in range(n_cross):
-            count[y], spread[y] = 0.0, 0.0
+            count[y], spread[y] = 0, 0.0
         for k in range(n):
             x = edges[b] + k
+            if n < least:
+                for y in range(n_cross):
+                    block[k, y] = data[x, y] if weight[x, y] > 0 else np.inf
+            else:
+                for y in range(n_cross):
+                    lines[y, count[y]] = data[x, y]  # a bad one is written over by the next
             for y in range(n_cross):
                 good = weight[x, y] > 0
-                block[k, y] = data[x, y] if good else np.inf
-                count[y] += 1.0 if good else 0.0
+                count[y] += good
                 # the mean variance, not the mean weight: where the variance follows its pixel's own noise, low pixels
                 # would weigh more
                 spread[y] += 1.0 / weight[x, y] if good else 0.0
-        _sort(block, n)
+        if n < least:
+            _sort(block, n)
         for y in range(n_cross):
-            m = int(count[y])
+            m = count[y]
             if m == 0:
                 out[b, y], inverse[b, y] = 0.0, 0.0
                 continue
-            out[b, y] = 0.5 * (block[(m - 1) // 2, y] + block[m // 2, y])
+            if n < least:
+                out[b, y] = 0.5 * (block[(m - 1) // 2, y] + block[m // 2, y])
+            else:
+                out[b, y] = median_of(lines[y], m)
             inverse[b, y] = m * m / spread[y] * (2.0 / np.pi if m > 2 else 1.0)
 
 
@@ -74,35 +137,26 @@ def median_all(
 def middle_of_rows(data: FloatArray, use: NDArray[np.bool_], least: int, out: FloatArray) -> None:
     """The middle one of the values of each line that are to be used, the lower of two; zero where they are too few."""
     n_line, n = data.shape
-    together = min(_LINES, n_line)
+    if n >= _MANY:
+        line = np.empty(n + 1)
+        for x in range(n_line):
+            m = 0
+            for y in range(n):
+                line[m] = data[x, y]
+                m += use[x, y]
+            out[x] = _middle_two(line, m)[0] if m >= max(least, 1) else 0.0
+        return
+    together = min(_LINES, -(-n_line // _LANES) * _LANES)
     block, count = np.zeros((n, together)), np.empty(together, dtype=np.intp)
     for first in range(0, n_line, together):
         size = min(together, n_line - first)
         for k in range(together):
             count[k] = 0
-        for k in range(size):
-            for y in range(n):
+        for y in range(n):
+            for k in range(size):
                 used = use[first + k, y]
                 block[y, k] = data[first + k, y] if used else np.inf
-                count[k] += 1 if used else 0
+                count[k] += used
         _sort(block, n)
         for k in range(size):
             out[first + k] = block[(count[k] - 1) // 2, k] if count[k] >= max(least, 1) else 0.0
-
-
-@compiled
-def correlate_rows(
-    values: FloatArray, variance: FloatArray, kernel: FloatArray, top: FloatArray, bottom: FloatArray
-) -> None:
-    """Correlation of each line with a kernel of odd length, and the variance of that; zero beyond the ends."""
-    n_line, n_cross = values.shape
-    half = len(kernel) // 2
-    for b in range(n_line):
-        for y in range(n_cross):
-            total, spread = 0.0, 0.0
-            for k in range(max(-half, -y), min(half, n_cross - 1 - y) + 1):
-                weight = kernel[k + half]
-                total += weight * values[b, y + k]
-                spread += weight * weight * variance[b, y + k]
-            top[b, y] = total
-            bottom[b, y] = spread
