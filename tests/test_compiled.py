@@ -17,6 +17,7 @@ from optextract import compiled
 from optextract.compiled.fit import add_priors, damped_step, dropped, keep_within, legendre, place
 from optextract.compiled.order import median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
+from optextract.compiled.search import try_alone
 from optextract.compiled.sums import aperture
 from optextract.profiles import Gaussian
 from optextract.robust import median
@@ -117,6 +118,22 @@ def test_medians_of_bins_and_lines(rng):
         middle_of_rows(values, np.ascontiguousarray(use), 4, middle)
         for line, good, found in zip(values, use, middle, strict=True):
             assert found == (np.sort(line[good])[(good.sum() - 1) // 2] if good.sum() >= 4 else 0.0)
+
+
+@pytest.mark.parametrize("degree", [-1, 0, 1])
+def test_profiles_tried_alone_are_those_of_a_fit_to_each(rng, degree):
+    data, weight = rng.normal(size=(1, 25)) + 3.0, rng.uniform(0.5, 2.0, (1, 25)) * (rng.random((1, 25)) > 0.1)
+    centre = np.append(rng.uniform(3.0, 21.0, 9), -40.0)
+    profiles = Gaussian().integrate(25, centre, np.full(10, 1.8))[:, None]
+    data += 20.0 * profiles[4]
+    background = legvander(np.linspace(-1, 1, 25), 1).T[: degree + 1].copy()
+    chi2, flux = np.empty((2, 10))
+    try_alone(data, weight, profiles, background, chi2, flux)
+    terms = np.concatenate([profiles, np.broadcast_to(background, (10, *background.shape))], axis=1)
+    solution = solve_columns(np.repeat(data, 10, axis=0), np.repeat(weight, 10, axis=0), terms)
+    np.testing.assert_allclose(flux, solution.coefficients[:, 0], rtol=1e-7)
+    np.testing.assert_allclose(chi2, solution.chi2)
+    assert flux[-1] == 0.0
 
 
 def test_legendre_polynomials():

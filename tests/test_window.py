@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import optextract as ox
+from optextract.compiled.box import weigh
 from optextract.simulate import make_scene
 
 
@@ -75,3 +76,17 @@ def test_slit_without_the_sky_is_searched_as_ever(rng):
     result = ox.extract(lit_slit(rng, sky=0.0))
     assert not any("sky" in words for words in result.quality["warnings"])
     assert np.isfinite(result.residual[4]).all()
+
+
+def test_pixels_without_a_variance_that_is_a_number_above_zero_weigh_nothing(rng):
+    data, variance = rng.normal(size=(40, 7)), rng.uniform(0.5, 2.0, (40, 7))
+    good = rng.random(data.shape) > 0.2
+    variance[3], variance[4], variance[5], variance[6] = np.nan, np.inf, -1.0, 0.0
+    data[~good] = np.nan
+    told = good & (np.arange(40) < 3)[:, None] | good & (np.arange(40) > 6)[:, None]
+    values, spread, use, weight = data.copy(), variance.copy(), good.copy(), np.empty(data.shape)
+    weigh(values, spread, use, 2.5, weight)
+    np.testing.assert_array_equal(use, told)
+    np.testing.assert_array_equal(values, np.where(told, data, 0.0))
+    np.testing.assert_array_equal(spread, np.where(told, 2.5 * variance, 1.0))
+    np.testing.assert_allclose(weight, np.where(told, 1.0 / spread, 0.0))

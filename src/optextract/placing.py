@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import contiguous
+from .compiled.search import try_alone
 from .geometry import Problem, terms_of
 from .kernel import Slice, cross_basis, fit_slice
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, moffat_between
@@ -18,6 +20,7 @@ FloatArray = NDArray[np.float64]
 
 _GAUSSIAN = Gaussian()
 _SECOND_MISFIT = 100.0  # chi2 above that of noise before a further source is looked for
+_WIDTHS = np.geomspace(0.3, 2.0, 11)  # of the width of the detection, that one source is tried with
 _TRIED = 3  # places from each search that are fitted
 _APART = 0.6  # FWHM between sources that a search tries
 _STILL_APART = 0.3  # FWHM between sources that a fit may leave
@@ -61,6 +64,8 @@ def _scan(
     """Chi2 and flux of one more source at each position, beside sources already placed."""
     n_cross = cut.binned.data.shape[1]
     n = len(positions)
+    if not fixed and not nods:
+        return _scan_alone(cut, fwhm, background, positions, shape)
     centre = (
         np.concatenate([np.repeat(np.array(fixed)[:, None], n, axis=1), positions[None, :]])
         if fixed
@@ -73,6 +78,17 @@ def _scan(
     fluxes = solution.coefficients[:, : len(centre)]
     chi2 = np.where((fluxes > 0).all(axis=1), solution.chi2, np.inf)
     return chi2, fluxes
+
+
+def _scan_alone(
+    cut: Slice, fwhm: float | FloatArray, background: FloatArray, positions: FloatArray, shape: Shape
+) -> tuple[FloatArray, FloatArray]:
+    """The same for one source and nothing else."""
+    n = len(positions)
+    profiles, chi2, flux = np.empty((n, 1, cut.binned.data.shape[1])), np.empty(n), np.empty(n)
+    shape.fast().fill(profiles, 0, positions, np.broadcast_to(fwhm, n))
+    try_alone(contiguous(cut.binned.data), contiguous(cut.binned.weight), profiles, contiguous(background), chi2, flux)
+    return np.where(flux > 0, chi2, np.inf), flux[:, None]
 
 
 def place_sources(
@@ -226,9 +242,10 @@ class _Search:
 
     def one(self, first: float, fwhm: float, again: int = 2) -> Placement:
         """The best row and width of one source near a detection; once more where the widths tried were not enough."""
-        widths = np.unique(np.clip(np.geomspace(0.3, 2.0, 11) * fwhm, *self.fwhm_bounds))
+        narrowest, widest = self.fwhm_bounds
+        widths = sorted({min(max(width, narrowest), widest) for width in (_WIDTHS * fwhm).tolist()})
         near = self.near(first, fwhm, 0.2)
-        where, wide = (grid.ravel() for grid in np.meshgrid(near, widths))
+        where, wide = np.tile(near, len(widths)), np.repeat(widths, len(near))
         chi2, _ = _scan(self.cut, [], wide, self.nods, self.background, where)
         pick = int(chi2.argmin())
         if not np.isfinite(chi2[pick]):

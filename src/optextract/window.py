@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import contiguous, order
+from .compiled import box, contiguous, order
 from .frame import Frame
 from .noise import Variance
 from .robust import median
@@ -129,30 +129,27 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
     useful = inside & frame.good
     rows = np.flatnonzero(useful.any(axis=1))
     columns = np.flatnonzero(useful.any(axis=0))
-    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    top, left = int(rows[0]), int(columns[0])
+    part = (slice(top, rows[-1] + 1), slice(left, columns[-1] + 1))
     # column after column in memory, as the loops go through them
-    total, flux = (np.ascontiguousarray(image[box].T) for image in (variance.total, frame.flux))
-    total = total * factor
-    with np.errstate(invalid="ignore"):
-        good = np.ascontiguousarray(useful[box].T) & np.isfinite(total) & (total > 0)
-    data = np.where(good, flux, 0.0)
-    total = np.where(good, total, 1.0)
+    data, total = (np.array(image[part].T, dtype=float, order="C") for image in (frame.flux, variance.total))
+    good = np.array(useful[part].T, dtype=bool, order="C")
+    weight = np.empty(data.shape)
+    box.weigh(data, total, good, float(factor), weight)
     marked = _marked_by_variance(data, total, good)
     if marked is not None:
         good &= ~marked
-        data[marked], total[marked] = 0.0, 1.0
+        data[marked], weight[marked], total[marked] = 0.0, 0.0, 1.0
     words: tuple[str, ...] = ()
     slit = _lit_rows(data, total, good) if frame.meta.get("planned_trace") is not None else None
     if slit is not None:
-        good[:, ~slit] = False
-        data[:, ~slit], total[:, ~slit] = 0.0, 1.0
-        ends = np.flatnonzero(slit)[[0, -1]] + int(rows[0])
+        data[:, ~slit], weight[:, ~slit], total[:, ~slit] = 0.0, 0.0, 1.0
+        ends = np.flatnonzero(slit)[[0, -1]] + top
         words = (
             f"The sky is still in the frame and lights rows {ends[0]} to {ends[1]}: only these take part, and the "
             "source is taken where it is planned. Subtract the nods from each other first.",
         )
-    weight = np.where(good, 1.0 / total, 0.0)
-    return Window(data, weight, total, int(rows[0]), int(columns[0]), frame.shape, words, slit is not None)
+    return Window(data, weight, total, top, left, frame.shape, words, slit is not None)
 
 
 def _marked_by_variance(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

@@ -1,4 +1,4 @@
-"""Columns as the search for lines wants them: without hits, a few at a time; and what each holds along a path."""
+"""Columns as searches want them: without hits, a few at a time; what each holds along a path; sources one by one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["along_path", "mean_of_good", "without_lone"]
+__all__ = ["along_path", "mean_of_good", "try_alone", "without_lone"]
 
 FloatArray = NDArray[np.float64]
 
@@ -120,3 +120,71 @@ def along_path(
                 spread += part * part / weight[x, y]
         if spread > 0:
             out[x] = total / np.sqrt(spread)
+
+
+@compiled
+def try_alone(
+    data: FloatArray,
+    weight: FloatArray,
+    profiles: FloatArray,
+    background: FloatArray,
+    chi2: FloatArray,
+    flux: FloatArray,
+) -> None:
+    """Fit each of several profiles, beside a background, to the same line; each by itself.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (1, n_cross)
+    profiles : ndarray, shape (n_try, 1, n_cross)
+    background : ndarray, shape (n_background, n_cross)
+        Terms that the good pixels tell apart.
+    chi2, flux : ndarray, shape (n_try,)
+        Filled; the flux is zero where no good pixel sees the profile.
+    """
+    n_background, n_cross = background.shape
+    # all over their errors; the background's terms at right angles to each other, and taken out of everything else
+    root, left = np.empty(n_cross), np.empty(n_cross)
+    terms, light = np.empty((n_background, n_cross)), np.empty(n_cross)
+    for y in range(n_cross):
+        root[y] = np.sqrt(weight[0, y])
+        left[y] = data[0, y] * root[y]
+    for i in range(n_background):
+        for y in range(n_cross):
+            terms[i, y] = background[i, y] * root[y]
+        for j in range(i):
+            _take_out(terms[j], terms[i])
+        norm = 0.0
+        for y in range(n_cross):
+            norm += terms[i, y] * terms[i, y]
+        for y in range(n_cross):
+            terms[i, y] /= np.sqrt(norm)
+        _take_out(terms[i], left)
+    square = 0.0
+    for y in range(n_cross):
+        square += left[y] * left[y]
+    for k in range(len(profiles)):
+        for y in range(n_cross):
+            light[y] = profiles[k, 0, y] * root[y]
+        whole = 0.0
+        for y in range(n_cross):
+            whole += light[y] * light[y]
+        for i in range(n_background):
+            _take_out(terms[i], light)
+        top, bottom = 0.0, 0.0
+        for y in range(n_cross):
+            top += light[y] * left[y]
+            bottom += light[y] * light[y]
+        seen = bottom > 1e-12 * whole
+        flux[k] = top / bottom if seen else 0.0
+        chi2[k] = max(square - flux[k] * top, 0.0)
+
+
+@compiled
+def _take_out(term: FloatArray, values: FloatArray) -> None:
+    """Leave nothing of a term of unit length in values."""
+    share = 0.0
+    for y in range(len(term)):
+        share += term[y] * values[y]
+    for y in range(len(term)):
+        values[y] -= share * term[y]

@@ -1,0 +1,38 @@
+"""Which pixels of a window take part, and what each weighs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import compiled
+
+__all__ = ["weigh"]
+
+FloatArray = NDArray[np.float64]
+
+
+@compiled
+def weigh(data: FloatArray, variance: FloatArray, good: NDArray[np.bool_], factor: float, weight: FloatArray) -> None:
+    """Pixels whose variance is a number above zero: values, variances and inverse variances; 0, 1 and 0 of all others.
+
+    Parameters
+    ----------
+    data, variance : ndarray, shape (n_disp, n_cross)
+        Of the frame; those of the window when it is done.
+    good : ndarray of bool, shape (n_disp, n_cross)
+        What the frame and the region hold good; what is good when it is done.
+    factor : float
+        On the variance.
+    weight : ndarray, shape (n_disp, n_cross)
+        Filled.
+    """
+    values, spread, use, inverse = data.ravel(), variance.ravel(), good.ravel(), weight.ravel()
+    for i in range(len(values)):
+        value = spread[i] * factor
+        kept = use[i] and value > 0.0 and value < np.inf
+        value = value if kept else 1.0
+        values[i] = values[i] if kept else 0.0
+        spread[i] = value
+        inverse[i] = 1.0 / value if kept else 0.0
+        use[i] = kept
