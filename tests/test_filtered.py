@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optextract.compiled.filtered import common_slope, lay_above, mark_hot, quiet_part, score_rows, snr_of_rows
+from optextract.compiled.filtered import (
+    common_curve,
+    common_slope,
+    lay_above,
+    mark_hot,
+    quiet_part,
+    score_rows,
+    snr_of_rows,
+)
 from optextract.robust import median
 
 N_BIN, N_CROSS = 40, 17
@@ -60,6 +68,22 @@ def test_slope_that_bins_have_in_common(bins, bowl):
     assert rough == (scale > 2.0 * median(1.0 / np.sqrt(weight[:, use].sum(axis=0))))
     assert rough == (bowl > 0)
     assert common_slope(data, np.where(np.arange(N_CROSS) < 5, weight, 0.0), middle, 2.0) == (0.0, False)
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_curve_that_rows_have_in_common(rng, degree):
+    x = np.linspace(-1, 1, 30)
+    terms = np.polynomial.legendre.legvander(x, degree)
+    level = rng.normal(size=30) + 3.0 * x + 5.0 * x**2
+    level[10:13] += 50.0
+    share = np.ones(30)
+    for _ in range(30):
+        told = np.linalg.lstsq(terms * np.sqrt(share)[:, None], level * np.sqrt(share), rcond=None)[0]
+        left = np.abs(level - terms @ told)
+        share = 1.0 / (1.0 + (left / (2.0 * median(left))) ** 2)
+    found = np.empty(degree + 1)
+    assert common_curve(level, terms.T.copy(), 30, found) == pytest.approx(median(left), rel=1e-9)
+    np.testing.assert_allclose(found, told, rtol=1e-9)
 
 
 def test_bins_above_a_level(bins):

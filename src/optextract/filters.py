@@ -9,10 +9,9 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
-from .bins import Binned
+from .bins import Binned, median_bins
 from .compiled import contiguous, filtered, order
 from .profiles import Gaussian
-from .robust import median
 
 __all__ = ["BIN_CLIP", "SPREAD", "STANDS_OUT", "WIDTHS", "Filtered", "filter_kernel", "widths_for"]
 
@@ -28,6 +27,7 @@ BIN_CLIP = 12.0
 SPREAD = 0.06
 _LEAST_ROWS = 12
 _ROUGH = 2.0  # times the error of a row's mean: what a slope leaves of most rows before a bowl is looked for
+_STEPS = 30  # of the robust fits that tell it
 _BETTER = 0.6  # of what a slope leaves: what a bowl must leave at most
 
 
@@ -144,30 +144,17 @@ def _bowl(binned: Binned, middle: FloatArray) -> FloatArray | None:
     A search blind to slopes takes its ends for sources. Medians of rows, which a trace that moves is never in for long;
     domes are left alone, since an extended source is one.
     """
-    seen = binned.weight > 0
-    use = seen.mean(axis=0) > 0.5
-    if use.sum() < _LEAST_ROWS:
+    use = np.count_nonzero(binned.weight, axis=0) > 0.5 * len(binned.weight)
+    if np.count_nonzero(use) < _LEAST_ROWS:
         return None
-    above = np.where(seen, binned.data - middle[:, None], np.nan)[:, use]
-    level = np.nanmedian(above, axis=0)
-    x = np.linspace(-1.0, 1.0, len(use))
-    fits = []
-    for degree in (1, 2):
-        terms = legvander(x[use], degree)
-        weight = np.ones(len(level))
-        for _ in range(30):
-            weighted = terms * weight[:, None]
-            coefficients = np.linalg.solve(weighted.T @ terms, weighted.T @ level)
-            left = level - terms @ coefficients
-            scale = median(np.abs(left))
-            if scale == 0:
-                break
-            weight = 1.0 / (1.0 + (left / (2.0 * scale)) ** 2)
-        fits.append((scale, coefficients))
-    (before, _), (after, curve) = fits
+    above = median_bins(binned.data - middle[:, None], binned.weight, np.array([0, len(middle)])).data[0]
+    level, terms = above[use], legvander(np.linspace(-1.0, 1.0, len(use)), 2).T
+    line, curve = np.empty(2), np.empty(3)
+    before = filtered.common_curve(level, np.ascontiguousarray(terms[:2, use]), _STEPS, line)
+    after = filtered.common_curve(level, np.ascontiguousarray(terms[:, use]), _STEPS, curve)
     if curve[2] <= 0 or after > _BETTER * before:
         return None
-    return np.asarray(legvander(x, 2) @ curve, dtype=float)
+    return np.asarray(curve @ terms, dtype=float)
 
 
 def _without_hot_rows(binned: Binned, middle: FloatArray) -> Binned:

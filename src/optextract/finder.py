@@ -163,7 +163,7 @@ def _detect(
         score = _row_score(snr, lines)
         total = np.where(usable, score, -np.inf)
         place = _choose(total, planned, planned_sigma, _twins(score, nods))
-        strength = float(np.mean(snr[:, place]))
+        strength = float(snr[:, place].sum()) / len(snr)
         # where the capped score saturates, it is the strength that tells the widths apart
         # what is significant near the plan goes before what is brighter elsewhere, in whichever width it shows
         as_planned = planned is not None and abs(place - planned) <= _near(planned_sigma) and total[place] >= STANDS_OUT
@@ -263,8 +263,7 @@ def _row_score(snr: FloatArray, lines: bool) -> FloatArray:
 
 def _twins(score: FloatArray, nods: tuple[float, ...]) -> FloatArray:
     """What the negative twins of a source on each row add to the belief that it is the source."""
-    added = np.zeros_like(score)
-    rows = np.arange(len(score))
+    added, rows = np.zeros(len(score)), np.arange(len(score))
     for offset in nods:
         at = rows + offset
         seen = (at >= 0) & (at <= len(score) - 1)
@@ -280,17 +279,17 @@ def _near(planned_sigma: float) -> float:
 def _choose(total: FloatArray, planned: float | None, planned_sigma: float, twins: FloatArray) -> int:
     """The row of the source: near the plan if anything significant is there, else the best one."""
     believed = total + 0.3 * twins  # minus infinity stays what it is
-    best = int(np.argmax(believed))
+    best = int(believed.argmax())
     if planned is None:
         return best
-    rows = np.arange(len(total))
-    near = np.abs(rows - planned) <= _near(planned_sigma)
-    local = (total >= np.roll(total, 1)) & (total >= np.roll(total, -1))
-    there = near & local & (total >= STANDS_OUT)
+    near = np.abs(np.arange(len(total)) - planned) <= _near(planned_sigma)
+    there = near & (total >= STANDS_OUT)
+    # the rows at both ends are never usable, and so never there
+    there[1:-1] &= (total[1:-1] >= total[:-2]) & (total[1:-1] >= total[2:])
     if there.any():
-        return int(rows[there][np.argmax(believed[there])])
-    if total[best] < STANDS_OUT and near.any() and np.isfinite(total[near]).any():
-        return int(rows[near][np.argmax(believed[near])])
+        return int(np.where(there, believed, -np.inf).argmax())
+    if total[best] < STANDS_OUT and np.isfinite(total[near]).any():
+        return int(np.where(near, believed, -np.inf).argmax())
     return best
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .order import median_of
 
-__all__ = ["common_slope", "lay_above", "mark_hot", "quiet_part", "score_rows", "snr_of_rows"]
+__all__ = ["common_curve", "common_slope", "lay_above", "mark_hot", "quiet_part", "score_rows", "snr_of_rows"]
 
 FloatArray = NDArray[np.float64]
 
@@ -114,6 +114,64 @@ def common_slope(data: FloatArray, weight: FloatArray, middle: FloatArray, least
     for k in range(n):
         scratch[k] = 1.0 / np.sqrt(total[k])
     return slope, scale > least * median_of(scratch, n)
+
+
+@compiled
+def common_curve(level: FloatArray, terms: FloatArray, steps: int, coefficients: FloatArray) -> float:
+    """Robust fit of a few terms to what rows have in common; gives the median of what it leaves.
+
+    Parameters
+    ----------
+    level : ndarray, shape (n_row,)
+    terms : ndarray, shape (n_term, n_row)
+    steps : int
+        Of Cauchy weights.
+    coefficients : ndarray, shape (n_term,)
+        Filled.
+    """
+    n_term, n = terms.shape
+    share, left, scratch = np.ones(n), np.empty(n), np.empty(n)
+    matrix, vector = np.empty((n_term, n_term)), np.empty(n_term)
+    scale = 0.0
+    for _ in range(steps):
+        for i in range(n_term):
+            vector[i] = 0.0
+            for k in range(n):
+                vector[i] += share[k] * terms[i, k] * level[k]
+            for j in range(n_term):
+                matrix[i, j] = 0.0
+                for k in range(n):
+                    matrix[i, j] += share[k] * terms[i, k] * terms[j, k]
+        _solve(matrix, vector, coefficients)
+        for k in range(n):
+            value = level[k]
+            for i in range(n_term):
+                value -= coefficients[i] * terms[i, k]
+            left[k] = abs(value)
+            scratch[k] = left[k]
+        scale = median_of(scratch, n)
+        if scale == 0:
+            break
+        for k in range(n):
+            share[k] = 1.0 / (1.0 + (left[k] / (2.0 * scale)) ** 2)
+    return scale
+
+
+@compiled
+def _solve(matrix: FloatArray, vector: FloatArray, out: FloatArray) -> None:
+    """Solve the normal equations of a few terms that differ, by elimination; both are used up."""
+    n = len(vector)
+    for i in range(n):
+        for j in range(i + 1, n):
+            share = matrix[j, i] / matrix[i, i]
+            vector[j] -= share * vector[i]
+            for k in range(i, n):
+                matrix[j, k] -= share * matrix[i, k]
+    for i in range(n - 1, -1, -1):
+        value = vector[i]
+        for k in range(i + 1, n):
+            value -= matrix[i, k] * out[k]
+        out[i] = value / matrix[i, i]
 
 
 @compiled
