@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optextract.compiled.filtered import (
+    brightest_rows,
     common_curve,
     common_slope,
     lay_above,
@@ -90,12 +91,13 @@ def test_bins_above_a_level(bins):
     data, weight, middle = bins
     level = 0.3 * np.arange(N_CROSS)
     values, variance = np.empty((2, N_BIN, N_CROSS))
-    seen = np.empty(values.shape, dtype=bool)
-    lay_above(data, weight, middle, level, values, variance, seen)
+    seen, usable = np.empty(values.shape, dtype=bool), np.empty(N_CROSS, dtype=bool)
+    lay_above(data, weight, middle, level, values, variance, seen, usable)
     np.testing.assert_array_equal(seen, weight > 0)
     np.testing.assert_allclose(values, np.where(seen, data - middle[:, None] - level, 0.0), atol=1e-12)
     np.testing.assert_allclose(variance[seen] * weight[seen], 1.0)
     assert not variance[~seen].any()
+    assert np.flatnonzero(~usable).tolist() == [0, 2, 3, 4, N_CROSS - 1]
 
 
 @pytest.mark.parametrize("length", [5, 41])
@@ -131,6 +133,15 @@ def test_scores_of_rows(rng, n_bin, light):
     score = np.empty(N_CROSS)
     score_rows(snr, 12.0, 24.0, score)
     np.testing.assert_allclose(score, told + 1e-3 * snr.sum(axis=0) / seen, rtol=1e-12, atol=1e-12)
+
+
+def test_rows_at_which_bins_are_brightest(rng):
+    snr, usable = rng.normal(size=(N_BIN, N_CROSS)), rng.random(N_CROSS) > 0.3
+    own = np.where(usable, snr, -np.inf)
+    bright = own.max(axis=1) > 2.0
+    lit = np.zeros(N_CROSS, dtype=np.intp)
+    assert brightest_rows(snr, usable, 2.0, lit) == np.count_nonzero(bright)
+    np.testing.assert_array_equal(lit, np.bincount(own.argmax(axis=1)[bright], minlength=N_CROSS))
 
 
 @pytest.mark.parametrize("still", [0.5, 1.0, 2.0, 99.0])

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import optextract as ox
+from optextract.compiled.search import has_holes
 from optextract.kernel import coadd
 from optextract.negatives import find_negatives
+from optextract.profiles import Gaussian
 from optextract.simulate import make_scene, pixel_profile
 
 
@@ -111,3 +113,17 @@ def test_a_source_on_the_twin_of_another_is_not_masked():
     result = ox.extract(one.frame.replace(flux=one.frame.flux + light), ox.Recipe(sources={"number": 2}))
     assert result.quality["nods"]["mode"] == "model"
     assert np.isfinite(result.flux).all()
+
+
+@pytest.mark.parametrize(("row", "depth"), [(4, 0.5), (4, 0.95), (11, 9.0)])
+def test_holes_are_far_below_the_fit_and_away_from_the_source(row, depth):
+    terms = Gaussian().integrate(25, np.array([12.0]), np.array([2.0]))[None]
+    data, weight = 20.0 * terms[0], np.full((1, 25), 25.0)
+    data[0, row] -= depth
+    left = data[0] - 20.0 * terms[0, 0]
+    away = np.abs(np.arange(25) - 12.0) > 2.5
+    told = away & (left < -0.1 * 20.0 * terms.max()) & (left * 5.0 < -4.0)
+    coefficients = np.array([[20.0]])
+    assert (
+        has_holes(data, weight, terms, coefficients, np.array([12.0]), 2.5, 0.1, 4.0) == told.any() == (depth == 0.95)
+    )

@@ -241,6 +241,8 @@ def start_geometry(
 
 def _with_coefficients(geometry: Geometry, recipe: Recipe, at: float) -> Geometry:
     """The same centre and width at column `at` with the coefficients that the recipe asks for."""
+    if not (recipe.trace.coefficients or recipe.trace.fwhm_coefficients):
+        return geometry
     x = float(geometry.mapped(np.array([at]))[0])
     centre = _started(geometry.centre, recipe.trace.coefficients, x)
     log_fwhm = np.array([_started(each, recipe.trace.fwhm_coefficients, x) for each in geometry.log_fwhm])

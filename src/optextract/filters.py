@@ -76,6 +76,8 @@ class Filtered:
         Good pixels' values above the background and their variances (zero where bad).
     seen : ndarray of bool, shape (n_bin, n_cross)
         Good pixels.
+    usable : ndarray of bool, shape (n_cross,)
+        Rows that have neighbours with data on both sides.
     column : ndarray, shape (n_bin,)
         Centre column of each bin.
     edges : ndarray of int, shape (n_bin + 1,)
@@ -87,6 +89,7 @@ class Filtered:
     values: FloatArray
     variance: FloatArray
     seen: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
     column: FloatArray
     edges: NDArray[np.intp]
     bowl: FloatArray | None = None
@@ -108,9 +111,10 @@ class Filtered:
     def above(cls, binned: Binned, middle: FloatArray, level: FloatArray, bowl: FloatArray | None = None) -> Filtered:
         """The bins above the sum of a level of each bin and one of each row."""
         values, variance = np.empty((2, *binned.data.shape))
-        seen = np.empty(binned.data.shape, dtype=bool)
-        filtered.lay_above(contiguous(binned.data), contiguous(binned.weight), middle, level, values, variance, seen)
-        return cls(values, variance, seen, binned.column, binned.edges, bowl)
+        seen, usable = np.empty(binned.data.shape, dtype=bool), np.empty(binned.data.shape[1], dtype=bool)
+        data, weight = contiguous(binned.data), contiguous(binned.weight)
+        filtered.lay_above(data, weight, middle, level, values, variance, seen, usable)
+        return cls(values, variance, seen, usable, binned.column, binned.edges, bowl)
 
     @property
     def n_cross(self) -> int:
@@ -122,13 +126,6 @@ class Filtered:
         out = np.empty(self.values.shape)
         filtered.snr_of_rows(self.values, self.variance, self.seen, filter_kernel(fwhm), out)
         return out
-
-    def usable_rows(self) -> NDArray[np.bool_]:
-        """Rows that have neighbours with data on both sides."""
-        covered = np.count_nonzero(self.seen, axis=0) > 0.3 * len(self.seen)
-        inside = np.zeros(len(covered), dtype=bool)
-        inside[1:-1] = covered[1:-1] & covered[:-2] & covered[2:]
-        return inside
 
 
 def _row_median(binned: Binned) -> FloatArray:

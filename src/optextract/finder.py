@@ -155,7 +155,7 @@ def _detect(
     nods: tuple[float, ...],
 ) -> Detection:
     """Find the brightest positive source in bins."""
-    usable = image.usable_rows()
+    usable = image.usable
     best: tuple[float, float, FloatArray, int, float] | None = None
     found_planned = False
     for fwhm in widths_for(image.n_cross) if usable.any() else ():
@@ -205,12 +205,12 @@ def _wanders(snr: FloatArray, usable: NDArray[np.bool_]) -> bool:
 
     To be asked with a narrow filter: a row of a trace that bends is found with one as wide as the bend.
     """
-    own = np.where(usable, snr, -np.inf)
-    bright = own.max(axis=1) > _BRIGHT_BIN
-    if np.count_nonzero(bright) < max(_LEAST_PATH, len(snr) // 2):
+    lit = np.zeros(snr.shape[1], dtype=np.intp)
+    bright = filtered.brightest_rows(snr, usable, _BRIGHT_BIN, lit)
+    if bright < max(_LEAST_PATH, len(snr) // 2):
         return False
-    rows = np.sort(own.argmax(axis=1)[bright])
-    tenth = len(rows) // 10
+    rows = np.repeat(np.arange(len(lit)), lit)
+    tenth = bright // 10
     return bool(rows[-1 - tenth] - rows[tenth] > _WANDER)
 
 

@@ -71,7 +71,7 @@ def width_limits(
     if recipe.profile.fwhm.bounds is not None or not from_data:
         return bounds, bounds
     narrowest, widest = bounds
-    least, most = float(np.min(width)), float(np.max(width))
+    least, most = (width, width) if isinstance(width, float) else (float(np.min(width)), float(np.max(width)))
     low, high = max(narrowest, 0.5 * least), max(narrowest * 1.5, 2.0 * most)
     if nods:
         # twins of free depth make the slice's width less certain, and a changing width has the shape of much

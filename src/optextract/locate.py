@@ -161,16 +161,17 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         bounds, width = template_width(placed, recipe, bounds, width, from_data)
         extremes = bounds
         path = path if placed.centre is None else image_trace(placed, window, number)
-    at = float(np.clip(round(cut.centre_column), 0, window.n_disp - 1))
+    at = float(min(max(round(cut.centre_column), 0), window.n_disp - 1))
+    rectified = frame.meta.get("rectified") is True
+    if rectified and detection.curved:
+        warnings += (detection.unlike_rectified,)
     problem = problem_for(recipe, window, nods, bounds, from_data, detection.found, width, planned, at, placed)
-    problem = replace(problem, fwhm_extremes=extremes)
-    if bowl is not None:
-        problem = replace(problem, background=cross_basis(window.n_cross, 2))
-    if frame.meta.get("rectified") is True:
-        if detection.curved:
-            warnings += (detection.unlike_rectified,)
-        else:
-            problem = replace(problem, prior_bend=_BEND)
+    problem = replace(
+        problem,
+        fwhm_extremes=extremes,
+        background=problem.background if bowl is None else cross_basis(window.n_cross, 2),
+        prior_bend=_BEND if rectified and not detection.curved else problem.prior_bend,
+    )
     geometry = start_geometry(window, detection, positions, width, path, bend, cut.centre_column, recipe)
     if placed is not None and placed.centre is not None:
         geometry = replace(geometry, centre=np.array([0.0, *geometry.centre[1:]]))

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import contiguous
+from .compiled.search import has_holes
 from .geometry import terms_of
 from .kernel import Slice, cross_basis
 from .profiles import Gaussian
@@ -21,6 +23,7 @@ _PATTERN_GAIN = 64.0  # drop of chi2 by which a pattern of negative traces is be
 _PLACES = (-2, -1, 1, 2)  # nods from the source at which its negatives may lie
 _DEPTH_COST = 10.0  # chi2 that every trace of a pattern must pay for its free depth
 _FAR_AWAY = 1e6
+_DEEP, _SURE = 0.03, 4.0  # of the peak, and sigma below a fit: what may be a negative trace
 _LEAST_ROWS = 12
 _LIT, _FALLEN = 8.0, 0.2  # sigma of an edge row above the middle one, and what is left of that two FWHM further in
 
@@ -123,15 +126,13 @@ def _without(cut: Slice, rows: NDArray[np.bool_]) -> Slice:
 def _has_holes(cut: Slice, positions: tuple[float, ...], fwhm: float) -> bool:
     """Whether anything away from the sources is far below their fit: without it there is nothing to look for."""
     n_cross = cut.binned.data.shape[1]
-    centre = np.array(positions)[:, None]
+    centre = np.array(positions, dtype=float)[:, None]
     terms = terms_of(Gaussian(), centre, np.full(centre.shape, fwhm), (), cross_basis(n_cross, 2), n_cross)
     solution = solve_columns(cut.binned.data, cut.binned.weight, terms)
-    residual = (cut.binned.data - solution.coefficients @ terms[0])[0]
-    pull = residual * np.sqrt(cut.binned.weight[0])
     # the width may be overestimated just because of the holes
-    away = np.min(np.abs(np.arange(n_cross) - centre), axis=0) > max(1.1 * fwhm, 2.5)
-    deep = residual < -0.03 * np.abs(terms[0] * solution.coefficients[0][:, None]).max()
-    return bool((away & deep & (pull < -4.0)).any())
+    reach = max(1.1 * fwhm, 2.5)
+    data, weight = contiguous(cut.binned.data), contiguous(cut.binned.weight)
+    return has_holes(data, weight, terms, solution.coefficients, centre[:, 0], reach, _DEEP, _SURE)
 
 
 def _negative_fits(

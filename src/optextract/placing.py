@@ -86,7 +86,7 @@ def _scan_alone(
     """The same for one source and nothing else."""
     n = len(positions)
     profiles, chi2, flux = np.empty((n, 1, cut.binned.data.shape[1])), np.empty(n), np.empty(n)
-    shape.fast().fill(profiles, 0, positions, np.broadcast_to(fwhm, n))
+    shape.fast().fill(profiles, 0, positions, np.full(n, fwhm))
     try_alone(contiguous(cut.binned.data), contiguous(cut.binned.weight), profiles, contiguous(background), chi2, flux)
     return np.where(flux > 0, chi2, np.inf), flux[:, None]
 
@@ -245,7 +245,8 @@ class _Search:
         narrowest, widest = self.fwhm_bounds
         widths = sorted({min(max(width, narrowest), widest) for width in (_WIDTHS * fwhm).tolist()})
         near = self.near(first, fwhm, 0.2)
-        where, wide = np.tile(near, len(widths)), np.repeat(widths, len(near))
+        wide = np.repeat(widths, len(near))
+        where = np.concatenate([near] * len(widths))
         chi2, _ = _scan(self.cut, [], wide, self.nods, self.background, where)
         pick = int(chi2.argmin())
         if not np.isfinite(chi2[pick]):

@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .order import median_of
 
-__all__ = ["common_curve", "common_slope", "lay_above", "mark_hot", "quiet_part", "score_rows", "snr_of_rows"]
+__all__ = [
+    "brightest_rows",
+    "common_curve",
+    "common_slope",
+    "lay_above",
+    "mark_hot",
+    "quiet_part",
+    "score_rows",
+    "snr_of_rows",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -183,15 +192,33 @@ def lay_above(
     values: FloatArray,
     variance: FloatArray,
     seen: NDArray[np.bool_],
+    usable: NDArray[np.bool_],
 ) -> None:
-    """Good pixels above the sum of a level of each bin and one of each row, their variances, and which they are."""
+    """Good pixels above a level of each bin and one of each row, their variances, and which they are.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_bin, n_cross)
+    middle : ndarray, shape (n_bin,)
+    level : ndarray, shape (n_cross,)
+    values, variance : ndarray, shape (n_bin, n_cross)
+        Filled; zero where bad.
+    seen : ndarray of bool, shape (n_bin, n_cross)
+        Filled.
+    usable : ndarray of bool, shape (n_cross,)
+        Filled: rows that are seen, between others that are.
+    """
     n_bin, n_cross = data.shape
+    count = np.zeros(n_cross)
     for b in range(n_bin):
         for y in range(n_cross):
             good = weight[b, y] > 0
             values[b, y] = data[b, y] - (middle[b] + level[y]) if good else 0.0
             variance[b, y] = 1.0 / weight[b, y] if good else 0.0
             seen[b, y] = good
+            count[y] += good
+    for y in range(n_cross):
+        usable[y] = 0 < y < n_cross - 1 and min(count[y - 1], count[y], count[y + 1]) > _LEAST_SEEN * n_bin
 
 
 @compiled
@@ -289,6 +316,31 @@ def _best_part(snr: FloatArray, most: float, score: FloatArray) -> None:
                 best[y] = max(best[y], (total[y] - brightest[y]) / np.sqrt(size - 1))
         for y in range(n_cross):
             score[y] = max(score[y], np.sqrt(max(best[y] ** 2 - 2.0 * np.log(2.0 * part), 0.0)))
+
+
+@compiled
+def brightest_rows(snr: FloatArray, usable: NDArray[np.bool_], least: float, lit: NDArray[np.intp]) -> int:
+    """Count in how many bins each row is the brightest of the usable ones; gives the number of bins that show one.
+
+    Parameters
+    ----------
+    snr : ndarray, shape (n_bin, n_cross)
+    usable : ndarray of bool, shape (n_cross,)
+    least : float
+        S/N from which a bin shows where its source is.
+    lit : ndarray of int, shape (n_cross,)
+        Added to.
+    """
+    shown = 0
+    for b in range(len(snr)):
+        best, at = least, -1
+        for y in range(snr.shape[1]):
+            if usable[y] and snr[b, y] > best:
+                best, at = snr[b, y], y
+        if at >= 0:
+            lit[at] += 1
+            shown += 1
+    return shown
 
 
 @compiled

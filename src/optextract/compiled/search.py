@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["along_path", "mean_of_good", "try_alone", "without_lone"]
+__all__ = ["along_path", "has_holes", "mean_of_good", "try_alone", "without_lone"]
 
 FloatArray = NDArray[np.float64]
 
@@ -178,6 +178,48 @@ def try_alone(
         seen = bottom > 1e-12 * whole
         flux[k] = top / bottom if seen else 0.0
         chi2[k] = max(square - flux[k] * top, 0.0)
+
+
+@compiled
+def has_holes(
+    data: FloatArray,
+    weight: FloatArray,
+    terms: FloatArray,
+    coefficients: FloatArray,
+    rows: FloatArray,
+    reach: float,
+    part: float,
+    sigma: float,
+) -> bool:
+    """Whether a line is far below its fit anywhere away from the sources.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (1, n_cross)
+    terms : ndarray, shape (1, n_term, n_cross)
+    coefficients : ndarray, shape (1, n_term)
+    rows : ndarray, shape (n_source,)
+        Of the sources.
+    reach : float
+        Rows from a source that are its own.
+    part, sigma : float
+        Of the highest value of any term, and errors: how far below.
+    """
+    n_term, n_cross = terms.shape[1:]
+    peak = 0.0
+    for t in range(n_term):
+        for y in range(n_cross):
+            peak = max(peak, abs(terms[0, t, y] * coefficients[0, t]))
+    for y in range(n_cross):
+        left = data[0, y]
+        for t in range(n_term):
+            left -= coefficients[0, t] * terms[0, t, y]
+        away = np.inf
+        for row in rows:
+            away = min(away, abs(y - row))
+        if away > reach and left < -part * peak and left * np.sqrt(weight[0, y]) < -sigma:
+            return True
+    return False
 
 
 @compiled
