@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optextract.compiled.filtered import (
+    add_twin,
     brightest_rows,
     common_curve,
     common_slope,
@@ -133,6 +134,16 @@ def test_scores_of_rows(rng, n_bin, light):
     score = np.empty(N_CROSS)
     score_rows(snr, 12.0, 24.0, score)
     np.testing.assert_allclose(score, told + 1e-3 * snr.sum(axis=0) / seen, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [-20.0, -4.3, 0.0, 3.0, 5.5])
+def test_what_negative_twins_say_for_a_source(rng, offset):
+    score, rows = rng.normal(size=N_CROSS, scale=8.0), np.arange(N_CROSS)
+    seen = (rows + offset >= 0) & (rows + offset <= N_CROSS - 1)
+    told = np.where(seen, np.clip(-np.interp(rows + offset, rows, score), -3.0, 10.0), 0.0)
+    added = np.ones(N_CROSS)
+    add_twin(score, offset, added)
+    np.testing.assert_allclose(added, 1.0 + told, atol=1e-12)
 
 
 def test_rows_at_which_bins_are_brightest(rng):

@@ -270,8 +270,7 @@ def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:
     model, background, components = slice_model(cut, terms, len(positions), len(problem.background))
     weight = cut.binned.weight[0]
     seen = weight > 0
-    with np.errstate(divide="ignore"):
-        error = np.where(seen, 1 / np.sqrt(weight), np.nan)
+    error = np.divide(1.0, np.sqrt(weight), out=np.full(len(weight), np.nan), where=seen)
     compare = partial(compare_profiles, cut, positions, float(fwhm[0, 0]), problem, choice.fit.shape)
     return KernelSlice(
         rows=freeze(np.arange(window.n_cross) + float(window.row)),

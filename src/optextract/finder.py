@@ -128,7 +128,7 @@ def detect(
     if lines:
         return _detect(Filtered.of(line_bins(data, weight)), lines=True, **options)
     n_disp = len(data)
-    coarse = median_bins(data, weight, edges_uniform(n_disp, int(np.clip(n_disp // 16, 1, 48))))
+    coarse = median_bins(data, weight, edges_uniform(n_disp, min(max(n_disp // 16, 1), 48)))
     found = _detect(Filtered.of(coarse), may_curve=may_curve, **options)
     if found.snr > _SURE:
         return found
@@ -263,11 +263,9 @@ def _row_score(snr: FloatArray, lines: bool) -> FloatArray:
 
 def _twins(score: FloatArray, nods: tuple[float, ...]) -> FloatArray:
     """What the negative twins of a source on each row add to the belief that it is the source."""
-    added, rows = np.zeros(len(score)), np.arange(len(score))
+    added = np.zeros(len(score))
     for offset in nods:
-        at = rows + offset
-        seen = (at >= 0) & (at <= len(score) - 1)
-        added += np.where(seen, np.clip(-np.interp(at, rows, score), -3.0, 10.0), 0.0)
+        filtered.add_twin(score, float(offset), added)
     return added
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import box, contiguous, order
+from .compiled import box, order
 from .frame import Frame
 from .noise import Variance
 from .robust import median
@@ -161,16 +161,27 @@ def _marked_by_variance(data: FloatArray, total: FloatArray, good: NDArray[np.bo
     """
     if total.max() < _HUGE * total.min():
         return None
-    n_disp, n_cross = total.shape
-    per_column, per_row, level = np.empty(n_disp), np.empty(n_cross), np.empty(n_disp)
-    order.middle_of_rows(contiguous(total), good, 1, per_column)
-    order.middle_of_rows(contiguous(total.T), np.ascontiguousarray(good.T), 1, per_row)
-    marked = good & (total > _HUGE * np.maximum(per_column[:, None], per_row))
-    if not marked.any():
+    # what is not huge beside the least of all is not beside its row and column either: few of these have to be asked
+    marked = good & (total > _HUGE * total.min(where=good, initial=np.inf))
+    rows = np.flatnonzero(marked.any(axis=0))
+    if len(rows):
+        marked[:, rows] &= total[:, rows] > _HUGE * _middles(total.T, good.T, rows)
+    columns = np.flatnonzero(marked.any(axis=1))
+    if len(columns):
+        marked[columns] &= total[columns] > _HUGE * _middles(total, good, columns)[:, None]
+        columns = np.flatnonzero(marked.any(axis=1))
+    if not len(columns):
         return None
-    order.middle_of_rows(contiguous(data), good & ~marked, 1, level)
-    marked &= data - level[:, None] < _LIGHT * np.sqrt(total)
+    level = _middles(data, good & ~marked, columns)
+    marked[columns] &= data[columns] - level[:, None] < _LIGHT * np.sqrt(total[columns])
     return marked
+
+
+def _middles(values: FloatArray, use: NDArray[np.bool_], which: NDArray[np.intp]) -> FloatArray:
+    """The middle one of the values to be used of some of the lines."""
+    middle = np.empty(len(which))
+    order.middle_of_rows(np.ascontiguousarray(values[which]), np.ascontiguousarray(use[which]), 1, middle)
+    return middle
 
 
 def _lit_rows(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

@@ -23,6 +23,7 @@ FloatArray = NDArray[np.float64]
 
 _PARTS = (2, 4, 8, 16)  # of the bins: how few of them may hold all of the light
 _LEAST_PART = 3  # bins
+_TWIN = (-3.0, 10.0)  # S/N: the least and the most that a negative twin counts for
 _STEPS = 12  # of the robust slope
 _LEAST_SEEN, _LEAST_ROWS = 0.3, 6  # of the bins that a row must have, and rows that tell a slope
 
@@ -316,6 +317,30 @@ def _best_part(snr: FloatArray, most: float, score: FloatArray) -> None:
                 best[y] = max(best[y], (total[y] - brightest[y]) / np.sqrt(size - 1))
         for y in range(n_cross):
             score[y] = max(score[y], np.sqrt(max(best[y] ** 2 - 2.0 * np.log(2.0 * part), 0.0)))
+
+
+@compiled
+def add_twin(score: FloatArray, offset: float, added: FloatArray) -> None:
+    """Add what a negative twin says for a source on each row: as much as is dark there, within limits.
+
+    Parameters
+    ----------
+    score : ndarray, shape (n_cross,)
+        S/N of each row.
+    offset : float
+        Rows from a source to its twin.
+    added : ndarray, shape (n_cross,)
+        Added to.
+    """
+    n_cross = len(score)
+    for y in range(n_cross):
+        at = y + offset
+        if at < 0 or at > n_cross - 1:
+            continue
+        low = min(int(at), n_cross - 2) if n_cross > 1 else 0
+        high = min(low + 1, n_cross - 1)
+        there = score[low] + (at - low) * (score[high] - score[low])
+        added[y] += min(max(-there, _TWIN[0]), _TWIN[1])
 
 
 @compiled
