@@ -19,7 +19,7 @@ from optextract.compiled.order import correlate_rows, median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
 from optextract.compiled.sums import aperture
 from optextract.profiles import Gaussian
-from optextract.robust import median
+from optextract.robust import median, robust_rms
 from optextract.simulate import make_scene
 from optextract.solve import solve_columns
 
@@ -73,8 +73,8 @@ def test_outliers_are_those_that_fits_without_each_pixel_find(rng, n_source, flo
     assert differ.mean() < 0.05
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 400, 1001])
-@pytest.mark.parametrize("kind", ["random", "sorted", "falling", "equal", "few"])
+@pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 400, 1001, 6400])
+@pytest.mark.parametrize("kind", ["random", "sorted", "falling", "equal", "few", "misleading"])
 def test_medians(rng, n, kind):
     values = rng.normal(size=n)
     values = {
@@ -83,9 +83,11 @@ def test_medians(rng, n, kind):
         "falling": np.sort(values)[::-1].copy(),
         "equal": np.full(n, 2.5),
         "few": np.round(values),
+        "misleading": values + 10.0 * (np.arange(n) % max(n // 64, 2) == 0),  # every one that is looked at first
     }[kind]
     before = values.copy()
     assert median(values) == np.median(values)
+    assert robust_rms(values) == 1.4826 * np.median(np.abs(values))
     np.testing.assert_array_equal(values, before)
     out, inverse = np.empty((2, 1, 1))
     median_all(values[:, None], np.ones((n, 1)), np.array([0, n]), out, inverse)
@@ -230,7 +232,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # what only other loops call is compiled into them
-    assert set(ran.stdout.split()) <= {"normal", "invert"}
+    assert set(ran.stdout.split()) <= {"normal", "invert", "middle_of_first"}
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

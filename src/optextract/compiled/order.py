@@ -7,11 +7,82 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["correlate_rows", "median_all", "middle_of_rows"]
+__all__ = ["correlate_rows", "median_all", "middle", "middle_of_first", "middle_of_rows"]
 
 FloatArray = NDArray[np.float64]
 
 _LINES = 256  # that are sorted together
+_SAMPLE = 64  # values that tell where the middle one lies, and sigma of what they tell
+_SURE = 3.0
+
+
+@compiled
+def middle(values: FloatArray, magnitude: bool) -> float:
+    """Median of the values, or of their absolute values: see `optextract.robust`.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        One value at least.
+    magnitude : bool
+        Whether their signs do not count.
+    """
+    room = np.empty(len(values))
+    for i in range(len(values)):
+        room[i] = abs(values[i]) if magnitude else values[i]
+    return middle_of_first(room, len(values))
+
+
+@compiled
+def middle_of_first(room: FloatArray, n: int) -> float:
+    """Median of the first n values, which are put into another order; numpy's takes many times as long.
+
+    A few of them tell between which two values the middle lies, and only those in between are looked at again. No
+    branch depends on a value: it would be guessed wrong half of the time. (Floyd and Rivest 1975, CACM 18, 165.)
+
+    Parameters
+    ----------
+    room : ndarray, shape (n or more,)
+    n : int
+        One at least.
+    """
+    sample = np.empty(_SAMPLE)
+    lower, upper = (n - 1) // 2, n // 2
+    wide = 0.5 * _SURE * np.sqrt(_SAMPLE)
+    while n > _SAMPLE:
+        for i in range(_SAMPLE):
+            sample[i] = room[i * n // _SAMPLE]
+        _sort_few(sample, _SAMPLE)
+        about = _SAMPLE * (lower / n)
+        least = sample[max(int(about - wide), 0)]
+        most = sample[min(int(about + wide) + 1, _SAMPLE - 1)]
+        below, kept = 0, 0
+        for i in range(n):
+            value = room[i]
+            room[i], room[kept] = room[kept], value
+            below += value < least
+            kept += (value >= least) & (value <= most)
+        if lower < below or upper >= below + kept or (kept == n and least < most):
+            room[:n].sort()  # the few have misled, or there are just a few different values
+            break
+        if least == most:
+            return float(least)
+        lower, upper, n = lower - below, upper - below, kept
+    else:
+        _sort_few(room, n)
+    return 0.5 * (room[lower] + room[upper])
+
+
+@compiled
+def _sort_few(values: FloatArray, n: int) -> None:
+    """Sort the first n values."""
+    for i in range(1, n):
+        value = values[i]
+        k = i - 1
+        while k >= 0 and values[k] > value:
+            values[k + 1] = values[k]
+            k -= 1
+        values[k + 1] = value
 
 
 @compiled
