@@ -15,6 +15,7 @@ from numpy.polynomial.legendre import legvander
 import optextract as ox
 from optextract import compiled
 from optextract.compiled.fit import add_priors, damped_step, dropped, keep_within, legendre, place
+from optextract.compiled.hits import count_hits
 from optextract.compiled.order import correlate_rows, median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
 from optextract.compiled.sums import aperture
@@ -71,6 +72,17 @@ def test_outliers_are_those_that_fits_without_each_pixel_find(rng, n_source, flo
     # the leverage is capped where a pixel alone carries the flux; there the loop and the refits need not agree
     differ = (pixels != told).any(axis=1)
     assert differ.mean() < 0.05
+
+
+@pytest.mark.parametrize("n_source", [1, 2])
+def test_hits_on_a_source_are_counted(rng, n_source):
+    _, _, terms = columns(rng, n_source=2)
+    pixels = rng.random((60, 13)) < 0.2
+    near, inside = np.empty((2, 60), dtype=np.intp)
+    count_hits(terms, n_source, pixels, 0.003, 0.05, near, inside)
+    light = np.abs(terms[:, :n_source]).max(axis=1)
+    np.testing.assert_array_equal(near, (pixels & (light > 0.003)).sum(axis=1))
+    np.testing.assert_array_equal(inside, (pixels & (light > 0.05)).sum(axis=1))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 400, 1001, 6400])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .linear import invert, normal
 
-__all__ = ["best_run", "leave_one_out"]
+__all__ = ["leave_one_out"]
 
 FloatArray = NDArray[np.float64]
 
@@ -52,9 +52,13 @@ def leave_one_out(
     lower, vector = np.zeros((n_term + 1, n_term)), np.zeros(n_term)
     linear, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
     left, residual, leverage = weight.copy(), np.zeros(n_cross), np.zeros(n_cross)
+    limit = (threshold * noise) ** 2  # the model's error can only lower the rank
     for x in range(n_disp):
         for y in range(n_cross):
             pixels[x, y] = False
+        # nearly no column has an outlier, and where none stands out it need not be found which one does so most
+        if n_term == 1 and not _stands_out(data, weight, terms, x, limit):
+            continue
         for _ in range(rounds):
             normal(data, left, terms, x, matrix, vector)
             invert(matrix, inverse, seen, lower)
@@ -71,14 +75,19 @@ def leave_one_out(
                     value = inverse[t, s]
                     for y in range(n_cross):
                         leverage[y] += value * terms[x, t, y] * terms[x, s, y]
-            worst, highest = -1, 0.0
+            found = 0
             for y in range(n_cross):
                 # from here on what is left of each pixel's own say
                 leverage[y] = 1.0 - min(max(leverage[y] * left[x, y], 0.0), _MOST_LEVERAGE)
+                found += residual[y] * residual[y] * left[x, y] > limit * leverage[y]
+            if found == 0:
+                break
+            worst, highest = -1, 0.0
+            for y in range(n_cross):
                 rank = residual[y] * residual[y] * left[x, y] / leverage[y]
                 if rank > highest:
                     worst, highest = y, rank
-            if worst < 0 or highest <= (threshold * noise) ** 2:  # the model's error can only lower it
+            if worst < 0 or highest <= limit:
                 break
             free = leverage[worst]
             outside = residual[worst] / free
@@ -97,75 +106,19 @@ def leave_one_out(
 
 
 @compiled
-def best_run(
-    data: FloatArray,
-    weight: FloatArray,
-    terms: FloatArray,
-    pixels: NDArray[np.bool_],
-    low: int,
-    high: int,
-    longest: int,
-    price: float,
-    level: float,
-    most: float,
-    surprise: float,
-    no_line: float,
-) -> None:
-    """Put the cheapest explanation of one column into `pixels`: as they are, or a run between two rows instead.
-
-    Parameters
-    ----------
-    data, weight : ndarray, shape (1, n_cross)
-        Pixel values, and inverse variances with the model's error in them.
-    terms : ndarray, shape (1, n_profile, n_cross)
-    pixels : ndarray of bool, shape (n_cross,)
-        Outliers so far; replaced.
-    low, high : int
-        Rows, the last one excluded, in which runs of up to `longest` pixels are tried.
-    longest : int
-    price : float
-        Chi2 that leaving a pixel out must save.
-    level, most : float
-        Flux of the neighbours, and the highest that a line may have.
-    surprise, no_line : float
-        Highest cost of a flux far from `level`, and the cost of one above `most`.
-    """
-    _, n_term, n_cross = terms.shape
-    matrix, inverse = np.zeros((n_term, n_term)), np.zeros((n_term, n_term))
-    lower, vector, seen = np.zeros((n_term + 1, n_term)), np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    left, best = np.zeros((1, n_cross)), np.inf
-    first, last = -1, -1
-    for length in range(longest + 1):
-        for start in range(low, high - length + 1) if length else range(1):
-            removed = 0
-            for y in range(n_cross):
-                if length and low <= y < high:
-                    out = start <= y < start + length
-                else:
-                    out = pixels[y]
-                left[0, y] = 0.0 if out else weight[0, y]
-                removed += out and weight[0, y] > 0
-            cost = normal(data, left, terms, 0, matrix, vector)
-            invert(matrix, inverse, seen, lower)
-            flux = 0.0
-            for t in range(n_term):
-                value = 0.0
-                for s in range(n_term):
-                    value += inverse[t, s] * vector[s]
-                cost -= value * vector[t]
-                if t == 0:
-                    flux = value
-            cost = max(cost, 0.0) + price * removed
-            if seen[0]:
-                spread = inverse[0, 0] + (0.5 * level) ** 2
-                if spread > 0:
-                    cost += min((flux - level) ** 2 / spread, surprise)
-                if flux > most + 3.0 * np.sqrt(inverse[0, 0]):
-                    cost += no_line
-            if cost < best:
-                best = cost
-                first, last = (start, start + length) if length else (-1, -1)
+def _stands_out(data: FloatArray, weight: FloatArray, terms: FloatArray, x: int, limit: float) -> bool:
+    """Whether a pixel of column x ranks above the limit, of a fit with a single term."""
+    n_cross = data.shape[1]
+    right, own = 0.0, 0.0
     for y in range(n_cross):
-        if first >= 0 and low <= y < high:
-            pixels[y] = first <= y < last
-        pixels[y] = pixels[y] and weight[0, y] > 0
+        part = weight[x, y] * terms[x, 0, y]
+        right += part * data[x, y]
+        own += part * terms[x, 0, y]
+    inverse = 1.0 / own if own > 1e-250 else 0.0
+    flux, found = right * inverse, 0
+    for y in range(n_cross):
+        residual = data[x, y] - flux * terms[x, 0, y]
+        leverage = inverse * terms[x, 0, y] * terms[x, 0, y] * weight[x, y]
+        free = 1.0 - min(max(leverage, 0.0), _MOST_LEVERAGE)
+        found += residual * residual * weight[x, y] > limit * free
+    return found > 0
