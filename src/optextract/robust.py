@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from .compiled import contiguous
 from .compiled.order import middle
 
-__all__ = ["median", "robust_rms"]
+__all__ = ["MAD", "median", "robust_rms"]
 
-_MAD = 1.4826  # MAD to standard deviation of a normal distribution
+#: From the median of absolute values to the standard deviation of a normal distribution.
+MAD = 1.4826
 
 
 def median(values: NDArray[np.float64]) -> float:
@@ -42,4 +43,4 @@ def robust_rms(values: NDArray[np.float64]) -> float:
     float
         1.4826 times the median of the absolute values (exact for a normal distribution); NaN without values.
     """
-    return _MAD * middle(contiguous(values).ravel(), True) if values.size else float("nan")
+    return MAD * middle(contiguous(values).ravel(), True) if values.size else float("nan")

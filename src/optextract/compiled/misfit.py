@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
+from .order import middle_of_first
 
-__all__ = ["measure", "wrong_part"]
+__all__ = ["find_bright", "measure", "tolerate", "wrong_part"]
 
 FloatArray = NDArray[np.float64]
 
@@ -16,6 +17,53 @@ _RMS = 1.4826  # of a Gaussian over its median distance from zero
 _SPREAD = 2.3  # one sigma of the squared median of n pulls, times the root of n
 _CLEAR = 4.0  # sigma by which a misfit must be more than noise
 _LEAST_FREE = 0.02  # as for outliers: a pixel that alone carries its flux cannot be judged by the others
+
+
+@compiled
+def find_bright(
+    coefficients: FloatArray, covariance: FloatArray, n_source: int, least: float, bright: NDArray[np.bool_]
+) -> int:
+    """Columns in which the light of all sources is clear; gives their number.
+
+    Parameters
+    ----------
+    coefficients : ndarray, shape (n_disp, n_term)
+    covariance : ndarray, shape (n_disp, n_term, n_term)
+    n_source : int
+        Sources among the terms: they come first.
+    least : float
+        Light over the largest of their errors.
+    bright : ndarray of bool, shape (n_disp,)
+        Filled.
+    """
+    count = 0
+    for x in range(len(bright)):
+        flux, spread = 0.0, 0.0
+        for k in range(n_source):
+            flux += max(coefficients[x, k], 0.0)
+            spread = max(spread, covariance[x, k, k])
+        bright[x] = flux > least * np.sqrt(spread)
+        count += bright[x]
+    return count
+
+
+@compiled
+def tolerate(profiles: FloatArray, systematic: FloatArray, floor: float, out: FloatArray) -> None:
+    """What is tolerated of each source's profile: the floor's part of it, or the systematic misfit where that is more.
+
+    Parameters
+    ----------
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+    systematic : ndarray, shape (n_disp, n_cross)
+    floor : float
+    out : ndarray, shape (n_disp, n_source, n_cross)
+        Filled.
+    """
+    n_disp, n_source, n_cross = out.shape
+    for x in range(n_disp):
+        for k in range(n_source):
+            for y in range(n_cross):
+                out[x, k, y] = max(floor * profiles[x, k, y], systematic[x, y])
 
 
 @compiled
@@ -74,11 +122,11 @@ def measure(
     for b in range(len(edges) - 1):
         longest = max(longest, edges[b + 1] - edges[b])
     room = 2 * longest
-    pulls, sizes = np.zeros((n_bin, room)), np.zeros((n_bin, room))
+    pulls, sizes = np.empty((n_bin, room)), np.empty((n_bin, room))
     count = np.zeros(n_bin, dtype=np.intp)
-    core = np.zeros(1, dtype=np.intp)
-    found, row = np.zeros(n_bin), np.zeros(room)
-    core_pulls, core_sizes = np.zeros(n_disp * n_cross), np.zeros(n_disp * n_cross)
+    found = np.zeros(n_bin)
+    core_pulls, core_sizes = np.empty(n_disp * n_cross), np.empty(n_disp * n_cross)
+    n_core = 0
     for b in range(len(edges) - 1):
         n_bright = 0
         for x in range(edges[b], edges[b + 1]):
@@ -95,7 +143,8 @@ def measure(
             flux = 0.0
             for k in range(n_source):
                 flux += max(coefficients[x, k], 0.0)
-            for y in range(n_cross):
+            low, high = _near(centre, fwhm, x, n_source, n_cross, reach)
+            for y in range(low, high):
                 if not weight[x, y] > 0:
                     continue
                 cell = _cell(centre, fwhm, x, y, n_source, n_cross, reach)
@@ -114,15 +163,16 @@ def measure(
                         light += max(coefficients[x, t], 0.0) * terms[x, t, y]
                         part = max(part, terms[x, t, y])
                 free = max(1.0 - leverage * weight[x, y], _LEAST_FREE)
-                pull = abs(residual) * np.sqrt(weight[x, y] / free) / noise
                 size = np.sqrt(weight[x, y] * free) / noise
+                pull = abs(residual) * size / free
                 pulls[cell, count[cell]] = pull
                 sizes[cell, count[cell]] = size * flux
                 count[cell] += 1
                 peak = max(peak, part)
                 if part > _CORE:
-                    core_pulls[core[0]], core_sizes[core[0]] = pull, size * light
-                    core[0] += 1
+                    core_pulls[n_core], core_sizes[n_core] = pull, size * light
+                    n_core += 1
+        clear = False
         for k in range(n_bin):
             if count[k] < few:
                 continue
@@ -132,18 +182,31 @@ def measure(
             for i in range(count[k]):
                 above += (_RMS * pulls[k, i]) ** 2 > least
             if 2 * above > count[k]:
-                excess = (_RMS * _middle(pulls, k, count[k], row)) ** 2 - 1.0
-                found[k] = min(np.sqrt(excess) / _middle(sizes, k, count[k], row), highest * peak)
+                excess = (_RMS * middle_of_first(pulls[k], count[k])) ** 2 - 1.0
+                found[k] = min(np.sqrt(excess) / middle_of_first(sizes[k], count[k]), highest * peak)
+                clear = True
+        if not clear:
+            continue
         for x in range(edges[b], edges[b + 1]):
-            for y in range(n_cross):
+            low, high = _near(centre, fwhm, x, n_source, n_cross, reach)
+            for y in range(low, high):
                 cell = _cell(centre, fwhm, x, y, n_source, n_cross, reach)
                 if cell >= 0:
                     systematic[x, y] = found[cell]
-    n_core = core[0]
     if n_core == 0:
         return np.inf
-    excess = max((_RMS * np.median(core_pulls[:n_core])) ** 2 - 1.0, 0.0) + _SPREAD / np.sqrt(n_core)
-    return float(np.sqrt(excess) / np.median(core_sizes[:n_core]))
+    excess = max((_RMS * middle_of_first(core_pulls, n_core)) ** 2 - 1.0, 0.0) + _SPREAD / np.sqrt(n_core)
+    return float(np.sqrt(excess) / middle_of_first(core_sizes, n_core))
+
+
+@compiled
+def _near(centre: FloatArray, fwhm: FloatArray, x: int, n_source: int, n_cross: int, reach: float) -> tuple[int, int]:
+    """Rows of column x, the last one excluded, beyond which no source reaches."""
+    low, high = float(n_cross), 0.0
+    for k in range(n_source):
+        low = min(low, centre[k, x] - reach * fwhm[k, x])
+        high = max(high, centre[k, x] + reach * fwhm[k, x] + 1.0)
+    return int(max(np.floor(low), 0.0)), int(min(np.ceil(high), float(n_cross)))
 
 
 @compiled
@@ -158,14 +221,6 @@ def _cell(centre: FloatArray, fwhm: FloatArray, x: int, y: int, n_source: int, n
         return -1
     cell = int(np.round(2.0 * nearest)) + 2 * n_cross + 2
     return cell if 0 <= cell < 4 * n_cross + 4 else -1
-
-
-@compiled
-def _middle(values: FloatArray, k: int, n: int, row: FloatArray) -> float:
-    """Median of the first n values of row k."""
-    for i in range(n):
-        row[i] = values[k, i]
-    return float(np.median(row[:n]))
 
 
 @compiled
