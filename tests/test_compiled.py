@@ -244,7 +244,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # what only other loops call is compiled into them
-    assert set(ran.stdout.split()) <= {"normal", "invert", "middle_of_first"}
+    assert set(ran.stdout.split()) <= {"normal", "invert", "middle_of_first", "middle_two"}
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["correlate_rows", "median_all", "middle", "middle_of_first", "middle_of_rows"]
+__all__ = ["correlate_rows", "median_all", "middle", "middle_of_first", "middle_of_rows", "middle_two"]
 
 FloatArray = NDArray[np.float64]
 
@@ -35,7 +35,14 @@ def middle(values: FloatArray, magnitude: bool) -> float:
 
 @compiled
 def middle_of_first(room: FloatArray, n: int) -> float:
-    """Median of the first n values, which are put into another order; numpy's takes many times as long.
+    """Median of the first n values, one at least, which are put into another order."""
+    lower, upper = middle_two(room, n)
+    return 0.5 * (lower + upper)
+
+
+@compiled
+def middle_two(room: FloatArray, n: int) -> tuple[float, float]:
+    """The two in the middle of the first n values, or the middle one twice; numpy takes many times as long.
 
     A few of them tell between which two values the middle lies, and only those in between are looked at again. No
     branch depends on a value: it would be guessed wrong half of the time. (Floyd and Rivest 1975, CACM 18, 165.)
@@ -43,6 +50,7 @@ def middle_of_first(room: FloatArray, n: int) -> float:
     Parameters
     ----------
     room : ndarray, shape (n or more,)
+        Put into another order.
     n : int
         One at least.
     """
@@ -66,11 +74,11 @@ def middle_of_first(room: FloatArray, n: int) -> float:
             room[:n].sort()  # the few have misled, or there are just a few different values
             break
         if least == most:
-            return float(least)
+            return least, least
         lower, upper, n = lower - below, upper - below, kept
     else:
         _sort_few(room, n)
-    return 0.5 * (room[lower] + room[upper])
+    return room[lower], room[upper]
 
 
 @compiled

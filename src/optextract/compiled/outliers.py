@@ -51,7 +51,7 @@ def leave_one_out(
     matrix, inverse = np.zeros((n_term, n_term)), np.zeros((n_term, n_term))
     lower, vector = np.zeros((n_term + 1, n_term)), np.zeros(n_term)
     linear, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    left, residual, leverage = weight.copy(), np.zeros(n_cross), np.zeros(n_cross)
+    left, residual, leverage = np.empty(weight.shape), np.zeros(n_cross), np.zeros(n_cross)
     limit = (threshold * noise) ** 2  # the model's error can only lower the rank
     for x in range(n_disp):
         for y in range(n_cross):
@@ -59,6 +59,8 @@ def leave_one_out(
         # nearly no column has an outlier, and where none stands out it need not be found which one does so most
         if n_term == 1 and not _stands_out(data, weight, terms, x, limit):
             continue
+        for y in range(n_cross):
+            left[x, y] = weight[x, y]
         for _ in range(rounds):
             normal(data, left, terms, x, matrix, vector)
             invert(matrix, inverse, seen, lower)

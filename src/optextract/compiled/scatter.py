@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .order import middle_of_first
+from .order import middle_of_first, middle_two
 
 __all__ = ["above", "leave_out", "pixel_scatter", "row_scatter"]
 
@@ -59,21 +59,21 @@ def pixel_scatter(
     enough : int
         Pixels that tell it: of twice as many every second one is taken, and so on.
     """
-    n = 0
-    room = np.empty(data.size + 1)
-    for x in range(data.shape[0]):
-        for y in range(data.shape[1]):
-            residual = data[x, y] - model[x, y]
-            # written in any case: whether it counts is a coin toss, which a branch would guess wrong half of the time
-            room[n] = residual * residual * weight[x, y]
-            n += int(use[x, y] & (weight[x, y] > 0))
+    values, means, weights, used = data.ravel(), model.ravel(), weight.ravel(), use.ravel()
+    room, n = np.empty(len(values) + 1), 0
+    for i in range(len(values)):
+        residual = values[i] - means[i]
+        # written in any case: whether it counts is a coin toss, which a branch would guess wrong half of the time
+        room[n] = residual * residual * weights[i]
+        n += int(used[i] & (weights[i] > 0))
     if n == 0:
         return 0, np.nan
     step = max(n // enough, 1)
     taken = (n - 1) // step + 1
     for i in range(taken):
-        room[i] = np.sqrt(room[i * step])
-    return n, middle_of_first(room, taken)
+        room[i] = room[i * step]
+    lower, upper = middle_two(room, taken)
+    return n, 0.5 * (np.sqrt(lower) + np.sqrt(upper))
 
 
 @compiled
