@@ -110,8 +110,19 @@ def coherent(
     # what the next columns predict is as good as the profile at least: the continuum beneath is tolerated alike
     wrong = np.concatenate([_BENT * np.abs(beside), tolerance[at]], axis=1)
     odd = np.empty(seen.shape, dtype=bool)
+    solution = solve_columns(data[at], left, terms)
     leave_one_out(
-        contiguous(data[at]), left, terms, 2 + n_source, float(threshold), contiguous(wrong), 1.0, _ROUNDS, odd
+        contiguous(data[at]),
+        left,
+        terms,
+        solution.coefficients,
+        solution.covariance,
+        2 + n_source,
+        float(threshold),
+        contiguous(wrong),
+        1.0,
+        _ROUNDS,
+        odd,
     )
     odd &= seen
     solution = solve_columns(data[at], left * ~odd, terms)

@@ -121,6 +121,8 @@ def reject(
         contiguous(data),
         contiguous(weight),
         contiguous(profiles),
+        plain.coefficients,
+        plain.covariance,
         n_source,
         float(threshold),
         contiguous(tolerance),

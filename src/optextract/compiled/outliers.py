@@ -20,6 +20,8 @@ def leave_one_out(
     data: FloatArray,
     weight: FloatArray,
     terms: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
     n_source: int,
     threshold: float,
     tolerance: FloatArray,
@@ -36,6 +38,9 @@ def leave_one_out(
     ----------
     data, weight : ndarray, shape (n_disp, n_cross)
     terms : ndarray, shape (n_disp, n_profile, n_cross)
+    coefficients : ndarray, shape (n_disp, n_profile)
+    covariance : ndarray, shape (n_disp, n_profile, n_profile)
+        Of the fit to all pixels.
     n_source : int
         Sources among the profiles: they come first.
     threshold, noise : float
@@ -53,11 +58,16 @@ def leave_one_out(
     linear, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
     left, residual, leverage = np.empty(weight.shape), np.zeros(n_cross), np.zeros(n_cross)
     limit = (threshold * noise) ** 2  # the model's error can only lower the rank
+    # nearly no column has an outlier, and where none stands out it need not be found which one does so most
+    suspect = np.empty(n_disp, dtype=np.bool_)
+    if n_term == 1:
+        _suspect_one(data, weight, terms, coefficients, covariance, limit, suspect)
+    else:
+        _suspect(data, weight, terms, coefficients, covariance, limit, suspect)
     for x in range(n_disp):
         for y in range(n_cross):
             pixels[x, y] = False
-        # nearly no column has an outlier, and where none stands out it need not be found which one does so most
-        if n_term == 1 and not _stands_out(data, weight, terms, x, limit):
+        if not suspect[x]:
             continue
         for y in range(n_cross):
             left[x, y] = weight[x, y]
@@ -77,15 +87,10 @@ def leave_one_out(
                     value = inverse[t, s]
                     for y in range(n_cross):
                         leverage[y] += value * terms[x, t, y] * terms[x, s, y]
-            found = 0
+            worst, highest = -1, 0.0
             for y in range(n_cross):
                 # from here on what is left of each pixel's own say
                 leverage[y] = 1.0 - min(max(leverage[y] * left[x, y], 0.0), _MOST_LEVERAGE)
-                found += residual[y] * residual[y] * left[x, y] > limit * leverage[y]
-            if found == 0:
-                break
-            worst, highest = -1, 0.0
-            for y in range(n_cross):
                 rank = residual[y] * residual[y] * left[x, y] / leverage[y]
                 if rank > highest:
                     worst, highest = y, rank
@@ -108,19 +113,58 @@ def leave_one_out(
 
 
 @compiled
-def _stands_out(data: FloatArray, weight: FloatArray, terms: FloatArray, x: int, limit: float) -> bool:
-    """Whether a pixel of column x ranks above the limit, of a fit with a single term."""
-    n_cross = data.shape[1]
-    right, own = 0.0, 0.0
-    for y in range(n_cross):
-        part = weight[x, y] * terms[x, 0, y]
-        right += part * data[x, y]
-        own += part * terms[x, 0, y]
-    inverse = 1.0 / own if own > 1e-250 else 0.0
-    flux, found = right * inverse, 0
-    for y in range(n_cross):
-        residual = data[x, y] - flux * terms[x, 0, y]
-        leverage = inverse * terms[x, 0, y] * terms[x, 0, y] * weight[x, y]
-        free = 1.0 - min(max(leverage, 0.0), _MOST_LEVERAGE)
-        found += residual * residual * weight[x, y] > limit * free
-    return found > 0
+def _suspect_one(
+    data: FloatArray,
+    weight: FloatArray,
+    terms: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
+    limit: float,
+    suspect: NDArray[np.bool_],
+) -> None:
+    """Columns with a pixel that ranks above the limit, of a fit with a single term."""
+    n_disp, n_cross = data.shape
+    for x in range(n_disp):
+        flux = coefficients[x, 0]
+        own = covariance[x, 0, 0] if covariance[x, 0, 0] < np.inf else 0.0  # where no pixel sees it
+        found = 0
+        for y in range(n_cross):
+            residual = data[x, y] - flux * terms[x, 0, y]
+            leverage = own * terms[x, 0, y] * terms[x, 0, y] * weight[x, y]
+            free = 1.0 - min(max(leverage, 0.0), _MOST_LEVERAGE)
+            found += residual * residual * weight[x, y] > limit * free
+        suspect[x] = found > 0
+
+
+@compiled
+def _suspect(
+    data: FloatArray,
+    weight: FloatArray,
+    terms: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
+    limit: float,
+    suspect: NDArray[np.bool_],
+) -> None:
+    """The same of a fit with any number of terms."""
+    n_disp, n_term, n_cross = terms.shape
+    residual, leverage, turned = np.empty(n_cross), np.empty(n_cross), np.empty(n_cross)
+    for x in range(n_disp):
+        for y in range(n_cross):
+            residual[y], leverage[y] = data[x, y], 0.0
+        for t in range(n_term):
+            own = covariance[x, t, t] if covariance[x, t, t] < np.inf else 0.0
+            for y in range(n_cross):
+                turned[y] = own * terms[x, t, y]
+            for s in range(t):
+                for y in range(n_cross):
+                    turned[y] += 2.0 * covariance[x, t, s] * terms[x, s, y]
+            flux = coefficients[x, t]
+            for y in range(n_cross):
+                residual[y] -= flux * terms[x, t, y]
+                leverage[y] += turned[y] * terms[x, t, y]
+        found = 0
+        for y in range(n_cross):
+            free = 1.0 - min(max(leverage[y] * weight[x, y], 0.0), _MOST_LEVERAGE)
+            found += residual[y] * residual[y] * weight[x, y] > limit * free
+        suspect[x] = found > 0
