@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optextract.compiled.follow import follow_sums
+from optextract.compiled.follow import follow_sums, last_alone
 from optextract.compiled.misfit import find_bright, tolerate
 from optextract.compiled.scatter import above, leave_out, pixel_scatter, row_scatter
 
@@ -67,6 +67,19 @@ def test_sums_of_a_variance_that_follows(rng):
     np.testing.assert_allclose(vector, terms @ variance[picked], rtol=1e-10)
     assert square == pytest.approx((variance[picked] ** 2).sum())
     assert follow_sums(variance, flux, model, np.zeros(n, bool), 4.0, matrix, vector) == (0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("degenerate", [False, True])
+def test_last_of_some_terms(rng, degenerate):
+    terms, values = rng.normal(size=(4, 50)), rng.normal(size=50)
+    if degenerate:
+        terms[2] = terms[0] - 2.0 * terms[1]
+    coefficient, explained = last_alone(terms @ terms.T, terms @ values)
+    solution, *_ = np.linalg.lstsq(terms.T, values, rcond=1e-6)
+    assert coefficient == pytest.approx(solution[3])
+    assert explained == pytest.approx(((solution @ terms) ** 2).sum())
+    terms[3] = terms[0]
+    assert last_alone(terms @ terms.T, terms @ values)[0] == 0.0
 
 
 def test_bright_columns(rng):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous, sums
-from .compiled.follow import follow_sums
+from .compiled.follow import follow_sums, last_alone
 from .errors import FrameError, RecipeError, bad_value
 from .frame import Frame
 from .recipe import Noise
@@ -198,26 +198,12 @@ def data_derived_slope(
     )
     if count < _FEWEST:
         return 0.0, 0.0
-    total = float(vector[0])
-    scale = np.sqrt(np.diag(matrix) / count)
-    scale[scale == 0] = 1.0
-    matrix /= np.outer(scale, scale)
-    vector /= scale
-    solution = _solve_degenerate(matrix, vector)
-    left = float(square - vector @ solution)
-    slope = float(solution[-1] / scale[-1])
-    if abs(slope) * clip < 1e-6 * total / count:  # rounding, of a variance that is all the same
+    slope, explained = last_alone(matrix, vector)
+    if abs(slope) * clip < 1e-6 * float(vector[0]) / count:  # rounding, of a variance that is all the same
         return 0.0, 0.0
-    error = float(np.sqrt(max(left, 0.0) / max(count - 4, 1)) / (scale[-1] * np.sqrt(matrix[-1, -1])))
-    return slope, slope / error if error > 0 else np.inf
-
-
-def _solve_degenerate(matrix: FloatArray, vector: FloatArray) -> FloatArray:
-    """Shortest solution of normal equations, whatever is degenerate left out."""
-    value, direction = np.linalg.eigh(matrix)
-    told = np.abs(value) > 1e-10 * np.abs(value).max()
-    direction = direction[:, told]
-    return np.asarray(direction @ ((vector @ direction) / value[told]))
+    error = float(np.sqrt(max(square - explained, 0.0) / max(count - 4, 1) / matrix[-1, -1]))
+    # without an error where the variance is made of these terms and nothing else
+    return slope, slope / error if error > 0 else float(np.copysign(np.inf, slope))
 
 
 def pulls(

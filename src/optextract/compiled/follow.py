@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .order import middle_of_first
 
-__all__ = ["follow_sums"]
+__all__ = ["follow_sums", "last_alone"]
 
 FloatArray = NDArray[np.float64]
+
+_DEGENERATE = 1e-10  # part of a term's square that the terms before it leave
 
 
 @compiled
@@ -82,3 +84,41 @@ def follow_sums(
         for k in range(j):
             matrix[j, k] = matrix[k, j]
     return count, clip, value_2
+
+
+@compiled
+def last_alone(matrix: FloatArray, vector: FloatArray) -> tuple[float, float]:
+    """Solve normal equations for the last term beside all others; those that the terms before make up are left out.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n_term, n_term)
+    vector : ndarray, shape (n_term,)
+
+    Returns
+    -------
+    coefficient : float
+        Of the last term; 0 where it is left out itself.
+    explained : float
+        Part of the weighted sum of squares that all terms explain.
+    """
+    n = len(vector)
+    lower, right = np.zeros((n, n)), np.zeros(n)
+    coefficient, explained = 0.0, 0.0
+    for j in range(n):
+        pivot, part = matrix[j, j], vector[j]
+        for k in range(j):
+            pivot -= lower[j, k] * lower[j, k]
+            part -= lower[j, k] * right[k]
+        coefficient = 0.0
+        if pivot > _DEGENERATE * matrix[j, j]:
+            root = np.sqrt(pivot)
+            right[j] = part / root
+            coefficient = part / pivot
+            explained += right[j] * right[j]
+            for i in range(j + 1, n):
+                value = matrix[i, j]
+                for k in range(j):
+                    value -= lower[i, k] * lower[j, k]
+                lower[i, j] = value / root
+    return coefficient, explained

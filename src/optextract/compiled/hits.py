@@ -47,11 +47,22 @@ def count_hits(
     n_disp, _, n_cross = terms.shape
     for x in range(n_disp):
         near[x], inside[x] = 0, 0
+        if not _any(pixels, x):
+            continue
         for y in range(n_cross):
             if pixels[x, y]:
                 light = _light(terms, n_source, x, y)
                 near[x] += light > wing
                 inside[x] += light > core
+
+
+@compiled
+def _any(pixels: NDArray[np.bool_], x: int) -> bool:
+    """Whether column x has such pixels."""
+    found = False
+    for y in range(pixels.shape[1]):
+        found |= pixels[x, y]
+    return found
 
 
 @compiled
@@ -112,13 +123,10 @@ def reconsider(
     level, around = np.empty(n_source), np.empty(2 * _AROUND + 1)
     # what the pixels give that are left
     for x in range(n_disp):
-        hit = False
-        for y in range(n_cross):
-            hit |= pixels[x, y]
         for k in range(n_source):
             flux[x, k] = coefficients[x, k]
         error[x] = np.sqrt(covariance[x, 0, 0])
-        if hit:
+        if _any(pixels, x):
             _take_column(data, terms, x, values, one)
             for y in range(n_cross):
                 left[0, y] = 0.0 if pixels[x, y] else weight[x, y]
