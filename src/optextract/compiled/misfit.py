@@ -124,7 +124,7 @@ def measure(
     room = 2 * longest
     pulls, sizes = np.empty((n_bin, room)), np.empty((n_bin, room))
     count = np.zeros(n_bin, dtype=np.intp)
-    found = np.zeros(n_bin)
+    found, cells = np.zeros(n_bin), np.empty(n_cross, dtype=np.intp)
     core_pulls, core_sizes = np.empty(n_disp * n_cross), np.empty(n_disp * n_cross)
     n_core = 0
     for b in range(len(edges) - 1):
@@ -143,12 +143,10 @@ def measure(
             flux = 0.0
             for k in range(n_source):
                 flux += max(coefficients[x, k], 0.0)
-            low, high = _near(centre, fwhm, x, n_source, n_cross, reach)
+            low, high = _find_cells(centre, fwhm, x, reach, cells)
             for y in range(low, high):
-                if not weight[x, y] > 0:
-                    continue
-                cell = _cell(centre, fwhm, x, y, n_source, n_cross, reach)
-                if cell < 0 or count[cell] >= room:
+                cell = cells[y]
+                if cell < 0 or count[cell] >= room or not weight[x, y] > 0:
                     continue
                 residual, leverage, light, part = data[x, y], 0.0, 0.0, 0.0
                 for t in range(n_term):
@@ -188,11 +186,10 @@ def measure(
         if not clear:
             continue
         for x in range(edges[b], edges[b + 1]):
-            low, high = _near(centre, fwhm, x, n_source, n_cross, reach)
+            low, high = _find_cells(centre, fwhm, x, reach, cells)
             for y in range(low, high):
-                cell = _cell(centre, fwhm, x, y, n_source, n_cross, reach)
-                if cell >= 0:
-                    systematic[x, y] = found[cell]
+                if cells[y] >= 0:
+                    systematic[x, y] = found[cells[y]]
     if n_core == 0:
         return np.inf
     excess = max((_RMS * middle_of_first(core_pulls, n_core)) ** 2 - 1.0, 0.0) + _SPREAD / np.sqrt(n_core)
@@ -200,27 +197,34 @@ def measure(
 
 
 @compiled
-def _near(centre: FloatArray, fwhm: FloatArray, x: int, n_source: int, n_cross: int, reach: float) -> tuple[int, int]:
-    """Rows of column x, the last one excluded, beyond which no source reaches."""
-    low, high = float(n_cross), 0.0
-    for k in range(n_source):
-        low = min(low, centre[k, x] - reach * fwhm[k, x])
-        high = max(high, centre[k, x] + reach * fwhm[k, x] + 1.0)
-    return int(max(np.floor(low), 0.0)), int(min(np.ceil(high), float(n_cross)))
+def _find_cells(centre: FloatArray, fwhm: FloatArray, x: int, reach: float, cells: NDArray[np.intp]) -> tuple[int, int]:
+    """Half pixels from the nearest source of each row of column x, from zero on; -1 beyond the reach.
 
-
-@compiled
-def _cell(centre: FloatArray, fwhm: FloatArray, x: int, y: int, n_source: int, n_cross: int, reach: float) -> int:
-    """Half pixels from the nearest source, from zero on; -1 beyond the reach."""
-    nearest, wide = np.inf, 0.0
-    for k in range(n_source):
-        away = y - centre[k, x]
-        if abs(away) < abs(nearest):
-            nearest, wide = away, fwhm[k, x]
-    if not abs(nearest) <= reach * wide:
-        return -1
-    cell = int(np.round(2.0 * nearest)) + 2 * n_cross + 2
-    return cell if 0 <= cell < 4 * n_cross + 4 else -1
+    Gives the rows, the last one excluded, that a source may reach: the others are not filled.
+    """
+    n_cross = len(cells)
+    bottom, top = float(n_cross), 0.0
+    for k in range(len(centre)):
+        bottom = min(bottom, centre[k, x] - reach * fwhm[k, x])
+        top = max(top, centre[k, x] + reach * fwhm[k, x] + 1.0)
+    low, high = int(max(np.floor(bottom), 0.0)), int(min(np.ceil(top), float(n_cross)))
+    if len(centre) == 1:
+        middle, wide = centre[0, x], reach * fwhm[0, x]
+        for y in range(low, high):
+            cell = int(np.round(2.0 * (y - middle))) + 2 * n_cross + 2
+            cells[y] = cell if (abs(y - middle) <= wide) & (cell >= 0) & (cell < 4 * n_cross + 4) else -1
+        return low, high
+    for y in range(low, high):
+        nearest, wide = np.inf, 0.0
+        for k in range(len(centre)):
+            away = y - centre[k, x]
+            if abs(away) < abs(nearest):
+                nearest, wide = away, reach * fwhm[k, x]
+        cells[y] = -1
+        if abs(nearest) <= wide:
+            cell = int(np.round(2.0 * nearest)) + 2 * n_cross + 2
+            cells[y] = cell if 0 <= cell < 4 * n_cross + 4 else -1
+    return low, high
 
 
 @compiled
@@ -248,16 +252,15 @@ def wrong_part(
     n_disp, n_cross = residual.shape
     n_bin = 4 * n_cross + 4
     top, bottom, count = np.zeros(n_bin), np.zeros(n_bin), np.zeros(n_bin)
-    n_seen = 0
+    cells, n_seen = np.empty(n_cross, dtype=np.intp), 0
     for x in range(n_disp):
         if not flux[x] > 0:
             continue
         n_seen += 1
-        for y in range(n_cross):
-            if not weight[x, y] > 0:
-                continue
-            cell = _cell(centre, fwhm, x, y, len(centre), n_cross, reach)
-            if cell >= 0:
+        low, high = _find_cells(centre, fwhm, x, reach, cells)
+        for y in range(low, high):
+            cell = cells[y]
+            if cell >= 0 and weight[x, y] > 0:
                 top[cell] += weight[x, y] * flux[x] * residual[x, y]
                 bottom[cell] += weight[x, y] * flux[x] * flux[x]
                 count[cell] += 1.0
