@@ -15,12 +15,13 @@ from numpy.polynomial.legendre import legvander
 import optextract as ox
 from optextract import compiled
 from optextract.compiled.fit import add_priors, damped_step, dropped, keep_within, legendre, place
+from optextract.compiled.hits import count_hits
 from optextract.compiled.order import median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
 from optextract.compiled.search import try_alone
 from optextract.compiled.sums import aperture
 from optextract.profiles import Gaussian
-from optextract.robust import median
+from optextract.robust import median, robust_rms
 from optextract.simulate import make_scene
 from optextract.solve import solve_columns
 
@@ -66,7 +67,10 @@ def by_refits(data, weight, terms, threshold, floor, noise):
 def test_outliers_are_those_that_fits_without_each_pixel_find(rng, n_source, floor):
     data, weight, terms = columns(rng, n_source=n_source)
     pixels = np.empty(data.shape, dtype=bool)
-    leave_one_out(data, weight, terms, n_source, 5.0, floor * terms[:, :n_source], 1.3, 12, pixels)
+    plain = solve_columns(data, weight, terms)
+    coefficients, covariance = plain.coefficients, plain.covariance
+    tolerance = floor * terms[:, :n_source]
+    leave_one_out(data, weight, terms, coefficients, covariance, n_source, 5.0, tolerance, 1.3, 12, pixels)
     told = np.array([by_refits(*each, 5.0, floor, 1.3) for each in zip(data, weight, terms, strict=True)])
     assert told.sum() > 20
     # the leverage is capped where a pixel alone carries the flux; there the loop and the refits need not agree
@@ -74,8 +78,19 @@ def test_outliers_are_those_that_fits_without_each_pixel_find(rng, n_source, flo
     assert differ.mean() < 0.05
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 400, 1001])
-@pytest.mark.parametrize("kind", ["random", "sorted", "falling", "equal", "few"])
+@pytest.mark.parametrize("n_source", [1, 2])
+def test_hits_on_a_source_are_counted(rng, n_source):
+    _, _, terms = columns(rng, n_source=2)
+    pixels = rng.random((60, 13)) < 0.2
+    near, inside = np.empty((2, 60), dtype=np.intp)
+    count_hits(terms, n_source, pixels, 0.003, 0.05, near, inside)
+    light = np.abs(terms[:, :n_source]).max(axis=1)
+    np.testing.assert_array_equal(near, (pixels & (light > 0.003)).sum(axis=1))
+    np.testing.assert_array_equal(inside, (pixels & (light > 0.05)).sum(axis=1))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 400, 1001, 6400])
+@pytest.mark.parametrize("kind", ["random", "sorted", "falling", "equal", "few", "misleading"])
 def test_medians(rng, n, kind):
     values = rng.normal(size=n)
     values = {
@@ -84,9 +99,11 @@ def test_medians(rng, n, kind):
         "falling": np.sort(values)[::-1].copy(),
         "equal": np.full(n, 2.5),
         "few": np.round(values),
+        "misleading": values + 10.0 * (np.arange(n) % max(n // 64, 2) == 0),  # every one that is looked at first
     }[kind]
     before = values.copy()
     assert median(values) == np.median(values)
+    assert robust_rms(values) == 1.4826 * np.median(np.abs(values))
     np.testing.assert_array_equal(values, before)
     for n_cross in (1, 7):
         out, inverse = np.empty((2, 1, n_cross))
@@ -243,7 +260,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # what only other loops call is compiled into them
-    assert set(ran.stdout.split()) <= {"normal", "invert", "median_of"}
+    assert set(ran.stdout.split()) <= {"normal", "invert", "middle_of_first", "middle_two"}
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

@@ -135,6 +135,15 @@ def test_thirty_pixels_are_enough_to_see_a_slope(rng):
             assert found == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_significance_has_the_sign_of_the_slope_where_nothing_else_varies(rng, sign):
+    model = rng.uniform(20.0, 40.0, 500)
+    flux = model + rng.normal(size=500)
+    slope, significance = data_derived_slope(100.0 + sign * flux, flux, model, np.ones(500, dtype=bool))
+    assert slope == pytest.approx(sign, rel=1e-6)
+    assert sign * significance > 1e4
+
+
 def test_noisy_pixels_do_not_pass_for_a_data_derived_variance(rng):
     """A variance that differs from row to row for reasons of its own, faint light, noise on both sides of zero."""
     for _ in range(10):

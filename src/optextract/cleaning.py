@@ -16,7 +16,7 @@ from .background import BackgroundFit, fit_background
 from .beneath import near_rows
 from .choose import Choice
 from .compiled import contiguous
-from .compiled.sums import pick_pulls
+from .compiled.scatter import above, leave_out, pixel_scatter, row_scatter
 from .empirical import correct_profile
 from .errors import RecipeError, bad_value
 from .frame import Frame
@@ -29,7 +29,7 @@ from .profiles import Shape
 from .recipe import Recipe, Rejection
 from .reject import Rejected, reject
 from .revise import find_slope, model_light, revised_variance
-from .robust import median, robust_rms
+from .robust import MAD, median
 from .rough import rough_background
 from .solve import solve_columns
 from .twins import clear_of, mask_or_model
@@ -42,7 +42,8 @@ FloatArray = NDArray[np.float64]
 _SMOOTH = 5  # columns to either side over which the light in a revised variance is averaged
 _KNOTS, _KNOTS_FINE = 0.3, 0.15  # FWHM between the points of an empirical correction
 _WIDER = 1.3
-_PIXELS = 10_000  # that tell a scatter to a percent
+_PIXELS, _FEWEST = 10_000, 50  # that tell a scatter to a percent, and that tell one at all
+_SLOW, _FEWEST_MEANS = 20, 30  # columns whose mean tells of correlated noise, and means that tell a scatter
 _TWINS_APART = 2.5  # FWHM between a source and its negative twin
 _ROUNDS = 3  # of the revised variance and the model that it is made of
 _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
@@ -110,9 +111,9 @@ def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Re
     rough = rough_background(window, weight, choice, start, clear, near)
     noise = _pixel_noise(window, rough, weight, clear)
     found = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
-    kept = weight * ~found.pixels
+    kept = _without(weight, found.pixels)
     kept = _without_lines(kept, found)
-    slow = _slow_noise(window.data - rough, kept, clear)
+    slow = _slow_noise(window, rough, kept, clear)
     return Swept(profiles, model.centre, model.fwhm, rough, found, kept, mode, slow)
 
 
@@ -154,26 +155,26 @@ def clean(
         If ``nods.depths`` or ``background.rows`` do not fit the frame.
     """
     model, mode, profiles, weight, clear = _laid_out(window, start, choice, recipe)
-    usable = weight > 0
-    kept = weight * ~swept.rejected.pixels
+    kept = _without(weight, swept.rejected.pixels)
     background = _background(window, kept, profiles, model, clear, recipe)
     slope, clipped = find_slope(window, variance, profiles, background, kept, recipe.noise)
     if slope > 0:
+        usable = weight > 0
         # the first model was weighted with the variance that is to be replaced, and is low where that is: go round
         for _ in range(_ROUNDS):
             light = model_light(window, profiles, background, kept, smooth=_SMOOTH) + background.image
             weight = usable / revised_variance(window, light, slope, clipped)
-            kept = weight * ~swept.rejected.pixels
+            kept = _without(weight, swept.rejected.pixels)
             background = _background(window, kept, profiles, model, clear, recipe)
     if background.rows is not None:
         clear = clear & background.rows  # the others tell how badly it fits there, and nothing of the noise
     noise = _pixel_noise(window, background.image, kept, clear)
     found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, 0.0)
-    kept = weight * ~found.pixels
+    kept = _without(weight, found.pixels)
     profiles = _mixed(profiles, found)
     if (found.pixels != swept.rejected.pixels).any():
         background = _background(window, kept, profiles, model, clear, recipe, background)
-    slow = _slow_noise(window.data - background.image, kept, clear)
+    slow = _slow_noise(window, background.image, kept, clear)
     sources = _mixed(model.profiles[:, : len(model.centre)], found)
     return Layers(
         profiles, sources, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slow, slope
@@ -254,9 +255,16 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
         sources=_mixed(better[:, :n_source], found),
         background=background,
         rejected=found,
-        kept=layers.weight * ~found.pixels,
+        kept=_without(layers.weight, found.pixels),
         empirical=True,
     )
+
+
+def _without(weight: FloatArray, pixels: NDArray[np.bool_]) -> FloatArray:
+    """Weights without outliers."""
+    out = np.empty(weight.shape)
+    leave_out(contiguous(weight), pixels, out)
+    return out
 
 
 def _without_lines(weight: FloatArray, found: Rejected) -> FloatArray:
@@ -313,22 +321,14 @@ def _asked_rows(window: Window, recipe: Recipe) -> NDArray[np.bool_]:
 
 def _pixel_noise(window: Window, background: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
     """Empirical factor on the errors from source-free pixels, for thresholds only; between 1 and 5."""
-    picked = np.empty(window.data.size + 1)
-    pull = picked[: pick_pulls(contiguous(window.data), contiguous(background), contiguous(weight), clear, picked)]
-    pull = pull[:: max(len(pull) // _PIXELS, 1)]
-    return min(max(robust_rms(pull), 1.0), 5.0) if pull.size >= 50 else 1.0
+    n, middle = pixel_scatter(contiguous(window.data), contiguous(background), contiguous(weight), clear, _PIXELS)
+    return min(max(MAD * middle, 1.0), 5.0) if n >= _FEWEST else 1.0
 
 
-def _slow_noise(residual: FloatArray, weight: FloatArray, clear: NDArray[np.bool_], n_bin: int = 20) -> float:
+def _slow_noise(window: Window, background: FloatArray, weight: FloatArray, clear: NDArray[np.bool_]) -> float:
     """Empirical factor on the errors of many columns of a row: drizzled pixels and bad skies are correlated."""
-    whole = len(residual) // n_bin * n_bin
-    use = (weight * clear)[:whole]
-    if whole == 0:
-        return 1.0
-    top = (residual[:whole] * use).reshape(-1, n_bin, residual.shape[1]).sum(axis=1)
-    bottom = use.reshape(-1, n_bin, residual.shape[1]).sum(axis=1)
-    seen = bottom > 0
-    return float(np.clip(robust_rms(top[seen] / np.sqrt(bottom[seen])), 1.0, 20.0)) if seen.sum() >= 30 else 1.0
+    n, middle = row_scatter(contiguous(window.data), contiguous(background), contiguous(weight), clear, _SLOW)
+    return min(max(MAD * middle, 1.0), 20.0) if n >= _FEWEST_MEANS else 1.0
 
 
 def rejection_mode(frame: Frame, settings: Rejection) -> str | bool:
@@ -368,12 +368,13 @@ def _reject(
         given = UNKNOWN if settings.floor == "auto" else settings.floor
         none = np.zeros(len(weight), dtype=bool)
         return Rejected(np.zeros(weight.shape, dtype=bool), none, none, {}, none, none, given)
-    data = np.where(weight > 0, window.data - background, 0.0)
+    data = np.empty(window.data.shape)
+    above(contiguous(window.data), contiguous(background), contiguous(weight), data)
     n_source, sparing = len(model.centre), rejection_mode(frame, settings) == "spare"
     plain = solve_columns(data, weight, profiles)
     misfit = measure_misfit(data, weight, profiles, plain, model.centre, model.fwhm, noise)
     floor = max(misfit.floor if settings.floor == "auto" else settings.floor, least_floor)
-    tolerance = np.maximum(floor * profiles[:, :n_source], misfit.systematic[:, None, :])
+    tolerance = misfit.tolerance(profiles[:, :n_source], floor)
     found = reject(
         data,
         weight,

@@ -75,7 +75,9 @@ def coherent(
     """
     back = np.zeros(pixels.shape, dtype=bool)
     n_source = tolerance.shape[1]
-    at = np.flatnonzero(pixels[1:-1].any(axis=1)) + 1
+    hit = np.zeros(len(pixels), dtype=bool)
+    hit[np.flatnonzero(pixels[1:-1]) // pixels.shape[1] + 1] = True
+    at = np.flatnonzero(hit)
     if not len(at):
         return back
     seen = _near_source(profiles[at, :n_source]) & pixels[at]
@@ -108,8 +110,19 @@ def coherent(
     # what the next columns predict is as good as the profile at least: the continuum beneath is tolerated alike
     wrong = np.concatenate([_BENT * np.abs(beside), tolerance[at]], axis=1)
     odd = np.empty(seen.shape, dtype=bool)
+    solution = solve_columns(data[at], left, terms)
     leave_one_out(
-        contiguous(data[at]), left, terms, 2 + n_source, float(threshold), contiguous(wrong), 1.0, _ROUNDS, odd
+        contiguous(data[at]),
+        left,
+        terms,
+        solution.coefficients,
+        solution.covariance,
+        2 + n_source,
+        float(threshold),
+        contiguous(wrong),
+        1.0,
+        _ROUNDS,
+        odd,
     )
     odd &= seen
     solution = solve_columns(data[at], left * ~odd, terms)
@@ -212,8 +225,15 @@ def _lacked_alike(
 def _level(coefficients: FloatArray, at: NDArray[np.intp]) -> FloatArray:
     """Each term's level about some columns, shape (n_column, n_term): the lower one of those nearby and further off."""
     last = len(coefficients) - 1
-    near, far = (np.median(coefficients[np.clip(at[:, None] + k, 0, last)], axis=1) for k in (_NEAR, _FAR))
+    near, far = (_middle(coefficients[np.clip(at[:, None] + k, 0, last)]) for k in (_NEAR, _FAR))
     return np.where(np.abs(near) < np.abs(far), near, far)
+
+
+def _middle(values: FloatArray) -> FloatArray:
+    """Median along the second axis, of an even number of values."""
+    ordered = np.sort(values, axis=1)
+    half = values.shape[1] // 2
+    return np.asarray(0.5 * (ordered[:, half - 1] + ordered[:, half]))
 
 
 def _runs_on(

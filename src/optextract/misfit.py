@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .bins import edges_uniform
 from .compiled import contiguous
-from .compiled.misfit import measure, wrong_part
+from .compiled.misfit import find_bright, measure, tolerate, wrong_part
 from .solve import Solution
 
 __all__ = ["Misfit", "measure_misfit", "unexplained"]
@@ -50,6 +50,24 @@ class Misfit:
     floor: float
     systematic: FloatArray
 
+    def tolerance(self, sources: FloatArray, floor: float) -> FloatArray:
+        """Tolerated error of each source's profile.
+
+        Parameters
+        ----------
+        sources : ndarray, shape (n_disp, n_source, n_cross)
+            The profiles.
+        floor : float
+            Fraction of the light in a pixel that is tolerated at least.
+
+        Returns
+        -------
+        ndarray, shape (n_disp, n_source, n_cross)
+        """
+        out = np.empty(sources.shape)
+        tolerate(contiguous(sources), self.systematic, float(floor), out)
+        return out
+
 
 def measure_misfit(
     data: FloatArray,
@@ -81,13 +99,12 @@ def measure_misfit(
     """
     n_source = len(centre)
     systematic = np.zeros(data.shape)
-    flux = np.maximum(plain.coefficients[:, :n_source], 0.0).sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        bright = flux > _SNR * noise * np.sqrt(np.einsum("xtt->xt", plain.covariance)[:, :n_source].max(axis=1))
-    if np.count_nonzero(bright) < _FEW:
+    bright = np.empty(len(data), dtype=bool)
+    n_bright = find_bright(plain.coefficients, plain.covariance, n_source, _SNR * float(noise), bright)
+    if n_bright < _FEW:
         return Misfit(UNKNOWN, systematic)
     edges = edges_uniform(len(data), max(len(data) // _COLUMNS, 1))
-    if np.count_nonzero(bright) > _ENOUGH:
+    if n_bright > _ENOUGH:
         bright[1::2] = False
     floor = measure(
         contiguous(data),

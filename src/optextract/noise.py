@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous, sums
+from .compiled.follow import follow_sums, last_alone
 from .errors import FrameError, RecipeError, bad_value
 from .frame import Frame
 from .recipe import Noise
-from .robust import median, robust_rms
+from .robust import MAD, median, robust_rms
 
 __all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls", "source_pull"]
 
 FloatArray = NDArray[np.float64]
 
-_MAD = 1.4826  # MAD to standard deviation of a normal distribution
+_OUTLYING, _FEWEST = 5.0, 30  # sigma of residuals that tell nothing of the variance, and pixels that tell too little
 _ENOUGH = 600  # columns that tell the scatter of a source
 _LEAST_FREE = 0.1  # a pixel that alone carries its flux cannot be judged by the others
 
@@ -126,7 +127,7 @@ def _empirical(frame: Frame) -> Variance:
             "The 'noise.variance' parameter of Recipe must be possible for the frame. Got 'empirical', but no row has "
             "10 pairs of good neighbours to measure a scatter on."
         )
-    sigma = _MAD * np.nanmedian(steps[usable], axis=1) / np.sqrt(2)
+    sigma = MAD * np.nanmedian(steps[usable], axis=1) / np.sqrt(2)
     total[usable] = sigma[:, None] ** 2
     total[~usable] = np.median(sigma) ** 2
     warning = (
@@ -189,30 +190,20 @@ def data_derived_slope(
     """
     # below zero a Poisson variance is often cut off; as far above the model as below it, because noisy pixels, whose
     # variance is large for other reasons, would otherwise be those of positive residuals
-    picked = np.empty((3, flux.size + 1))
-    shape = (-1, flux.shape[-1])
-    followed, values, meant = (contiguous(image).reshape(shape) for image in (variance, flux, model))
-    n = sums.pick_levels(followed, values, meant, np.ascontiguousarray(good).reshape(shape), picked)
-    residual, level, values = (np.ascontiguousarray(line[:n]) for line in picked)
-    if n < 30:
+    matrix, vector = np.empty((4, 4)), np.empty(4)
+    followed, values, meant = (contiguous(image).ravel() for image in (variance, flux, model))
+    # the smooth part of the variance follows the model: it is taken out before the residual's part is looked at
+    count, clip, square = follow_sums(
+        followed, values, meant, np.ascontiguousarray(good).ravel(), _OUTLYING * MAD, matrix, vector
+    )
+    if count < _FEWEST:
         return 0.0, 0.0
-    clip = 5 * robust_rms(residual)
-    # the smooth part of the variance follows the model: take it out before looking at the residual's part
-    matrix, vector = np.zeros((4, 4)), np.zeros(4)
-    count, total, square = sums.slope_sums(residual, level, values, clip, matrix, vector)
-    if count < 30:
+    slope, explained = last_alone(matrix, vector)
+    if abs(slope) * clip < 1e-6 * float(vector[0]) / count:  # rounding, of a variance that is all the same
         return 0.0, 0.0
-    scale = np.sqrt(np.diag(matrix) / count)
-    scale[scale == 0] = 1.0
-    matrix /= np.outer(scale, scale)
-    vector /= scale
-    solution = np.linalg.pinv(matrix, rcond=1e-10) @ vector
-    left = float(square - vector @ solution)
-    slope = float(solution[-1] / scale[-1])
-    if abs(slope) * clip < 1e-6 * total / count:  # rounding, of a variance that is all the same
-        return 0.0, 0.0
-    error = float(np.sqrt(max(left, 0.0) / max(count - 4, 1)) / (scale[-1] * np.sqrt(matrix[-1, -1])))
-    return slope, slope / error if error > 0 else np.inf
+    error = float(np.sqrt(max(square - explained, 0.0) / max(count - 4, 1) / matrix[-1, -1]))
+    # without an error where the variance is made of these terms and nothing else
+    return slope, slope / error if error > 0 else float(np.copysign(np.inf, slope))
 
 
 def pulls(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from .beside import FLANK, USUAL_CHANGE, Displaced, has_flanks, level_of, line_beside
 from .coherent import coherent, mixed_profiles
 from .compiled import contiguous
-from .compiled.outliers import best_run, leave_one_out
+from .compiled.hits import count_hits, reconsider
+from .compiled.outliers import leave_one_out
 from .robust import median
 from .solve import Solution, model_of, solve_columns
 
@@ -32,11 +32,6 @@ _HIT_COST = 12.0  # chi2 that blaming one more core pixel must save: each was ch
 _PROFILE_ERROR = 0.6  # of the peak: how far a wrong profile may be from a pixel
 _MANY = 0.1  # of the columns
 _WING = 0.003  # a pixel with less of the profile than this tells nothing of the flux
-_LONGEST = 6  # pixels of a column that one hit takes
-_SURPRISE = 16.0  # highest cost of a flux far from its neighbours': it decides where explanations fit alike
-_ALONE = 8.0  # sigma above both neighbours, for a column in which nothing looks wrong
-_NO_LINE = 40.0  # cost of a flux that only a line without flanks could have
-_WELL = 4.0  # sigma of chi2 up to which a column fits its profile
 _SHAPE_COST = 4.0  # chi2 that each further parameter of a profile must save
 _BESIDE = 0.25  # FWHM from a rough trace
 _WIDTHS, _ROUGH_WIDTHS = (0, 2), (-4, 4)  # steps of log FWHM that such a line may differ by
@@ -126,6 +121,8 @@ def reject(
         contiguous(data),
         contiguous(weight),
         contiguous(profiles),
+        plain.coefficients,
+        plain.covariance,
         n_source,
         float(threshold),
         contiguous(tolerance),
@@ -139,7 +136,7 @@ def reject(
         back, mixed = _restore(data, weight, profiles, plain, changes, displaced, tolerance, pixels, noise, rough)
     pixels &= ~back
     lines = coherent(data, weight, profiles, plain, tolerance, pixels, threshold, noise)
-    restored, differ = np.any(back | lines, axis=1), np.any(lines, axis=1)
+    restored, differ = _columns_of(back | lines), _columns_of(lines)
     apart = differ & (_snr_between(plain, differ, noise) > _TELLING)
     pixels &= ~lines
     # between sources or negative twins the light around a line is not all its own; nor is it where no continuum is seen
@@ -148,10 +145,17 @@ def reject(
     return Rejected(pixels, restored, alone, mixed, differ, apart)
 
 
+def _columns_of(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Columns that have such pixels: nearly always none."""
+    return np.asarray(pixels.any(axis=1)) if pixels.any() else np.zeros(len(pixels), dtype=bool)
+
+
 def _snr_between(plain: Solution, lines: NDArray[np.bool_], noise: float) -> float:
     """Total S/N of the first source's continuum between lines, by a median that no hit moves."""
+    if not lines.any():
+        return 0.0
     seen = ~lines & np.isfinite(plain.covariance[:, 0, 0])
-    if not lines.any() or not seen.any():
+    if not seen.any():
         return 0.0
     snr = plain.coefficients[seen, 0] / np.sqrt(plain.covariance[seen, 0, 0])
     return float(median(snr) * np.sqrt(np.count_nonzero(seen)) / noise)
@@ -165,7 +169,7 @@ def _believable(
     away = np.abs(data - model_of(profiles, clean))
     sources = np.abs(profiles[:, :n_source])
     peak = (np.maximum(clean[:, :n_source], 0.0) * sources.max(axis=2)).max(axis=1)
-    return (sources.max(axis=1) > _CORE) & (away <= _PROFILE_ERROR * peak[:, None])
+    return _in_core(sources) & (away <= _PROFILE_ERROR * peak[:, None])
 
 
 def _reconsider(
@@ -187,85 +191,33 @@ def _reconsider(
     A column that stands alone and looks like the source all the same is left as it is: whether it is a feature of one
     column or a hit that covers the core evenly, nothing tells. Those are given back.
     """
-    n_source = tolerance.shape[1]
-    reach = np.abs(profiles[:, :n_source]).max(axis=1) > _WING
-    count = (pixels & reach).sum(axis=1)
     alone = np.zeros(len(pixels), dtype=bool)
-    if (count >= 2).sum() > _MANY * len(pixels):
+    near, _ = _count(profiles, tolerance.shape[1], pixels)
+    if np.count_nonzero(near >= 2) > _MANY * len(pixels):
         return alone  # not hits but a profile that does not fit: no explanation by pixels is right
-    flux, error = plain.coefficients[:, :n_source].copy(), np.sqrt(plain.covariance[:, 0, 0])
-    hit = np.flatnonzero(pixels.any(axis=1))
-    clean = solve_columns(data[hit], weight[hit] * ~pixels[hit], profiles[hit])
-    flux[hit], error[hit] = clean.coefficients[:, :n_source], np.sqrt(clean.covariance[:, 0, 0])
-    for column in np.flatnonzero((count > 0) | _stands_alone(flux[:, 0], noise * error)).tolist():
-        around = flux[max(column - 5, 0) : column + 6]
-        level = np.array([max(median(line), 0.0) for line in around.T])
-        most = _brightest(flux[:, 0], error, column, float(level[0]))
-        if count[column] < 2 and not flux[column, 0] > most + 3.0 * noise * error[column]:
-            continue
-        rows = np.flatnonzero(reach[column])
-        if not count[column] and _fits(data, weight[column], profiles, flux, tolerance, column, rows, noise):
-            alone[column] = True
-            continue
-        model_error = level @ tolerance[column]
-        left = weight[column] / (noise**2 + weight[column] * model_error**2)
-        low, high = max(rows[0] - 1, 0), min(rows[-1] + 2, data.shape[1])
-        best_run(
-            data[column : column + 1],
-            left[None, :],
-            profiles[column : column + 1],
-            pixels[column],
-            low,
-            high,
-            _LONGEST,
-            0.5 * threshold**2,
-            float(level[0]),
-            most,
-            _SURPRISE,
-            _NO_LINE,
-        )
+    reconsider(
+        contiguous(data),
+        contiguous(weight),
+        contiguous(profiles),
+        plain.coefficients,
+        plain.covariance,
+        contiguous(tolerance),
+        float(threshold),
+        float(noise),
+        _WING,
+        FLANK,
+        near,
+        pixels,
+        alone,
+    )
     return alone
 
 
-def _fits(
-    data: FloatArray,
-    usable: FloatArray,
-    profiles: FloatArray,
-    flux: FloatArray,
-    tolerance: FloatArray,
-    column: int,
-    rows: NDArray[np.intp],
-    noise: float,
-) -> bool:
-    """Whether a column's chi2 near the source is what noise and the profile's error give."""
-    model_error = np.maximum(flux[column], 0.0) @ tolerance[column]
-    left = usable / (noise**2 + usable * model_error**2)
-    one = slice(column, column + 1)
-    solution = solve_columns(data[one], left[None, :], profiles[one])
-    residual = (data[one] - model_of(profiles[one], solution.coefficients))[0, rows]
-    free = max(np.count_nonzero(left[rows]) - profiles.shape[1], 1)
-    return float((residual**2 * left[rows]).sum()) < free + _WELL * np.sqrt(2.0 * free)
-
-
-def _stands_alone(flux: FloatArray, error: FloatArray) -> NDArray[np.bool_]:
-    """Columns far brighter than both neighbours: a hit that covers the core evenly looks like the source itself."""
-    if len(flux) < 3:
-        return np.zeros(len(flux), dtype=bool)
-    # a neighbour without data does not say that there is no light
-    seen = np.isfinite(error)
-    beside, spread = np.full(len(flux) + 2, -np.inf), np.zeros(len(flux) + 2)
-    beside[1:-1], spread[1:-1] = np.where(seen, flux, np.inf), np.where(seen, error, 0.0)
-    higher = np.maximum(beside[2:], beside[:-2])
-    known = np.sqrt(spread[1:-1] ** 2 + np.maximum(spread[2:], spread[:-2]) ** 2)
-    return seen & (flux > higher + _ALONE * known)
-
-
-def _brightest(flux: FloatArray, error: FloatArray, column: int, level: float) -> float:
-    """Flux that a line in a column may have, given how little of it the next columns hold; any if one has no data."""
-    beside = [k for k in (column - 1, column + 1) if 0 <= k < len(flux)]
-    if not beside or not all(isfinite(error[k]) for k in beside):
-        return inf
-    return level + max(max(float(flux[k]) for k in beside) - level, 0.0) / FLANK
+def _count(profiles: FloatArray, n_source: int, pixels: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rejected pixels of each column that hold light of a source, and those of its core."""
+    near, inside = np.empty(len(pixels), dtype=np.intp), np.empty(len(pixels), dtype=np.intp)
+    count_hits(contiguous(profiles), n_source, pixels, _WING, _CORE, near, inside)
+    return near, inside
 
 
 def _restore(
@@ -286,23 +238,23 @@ def _restore(
     scaled by the flux, in neighbouring columns. Three columns at a time are fitted both ways.
     """
     n_source = tolerance.shape[1]
-    light = np.abs(profiles[:, :n_source]).max(axis=1)
-    core = (light > _CORE) & pixels
-    suspects = np.flatnonzero(((light > _WING) & pixels).any(axis=1))
+    near_source, inside = _count(profiles, n_source, pixels)
     back, mixed = np.zeros(pixels.shape, dtype=bool), dict[int, FloatArray]()
+    suspects = np.flatnonzero(near_source)
     if not len(suspects):
         return back, mixed
     flux, error = plain.coefficients[:, :n_source].max(axis=1), np.sqrt(plain.covariance[:, 0, 0])
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = flux / error
     suspects = suspects[snr[suspects] > _RESTORE_SNR]
-    bright = suspects[core[suspects].any(axis=1)]
+    in_core = inside > 0
+    bright = suspects[in_core[suspects]]
     if len(bright) > _MANY * len(data):
         # the profile is wrong everywhere: a cosmic ray is what it cannot explain even so
-        believable = (_believable(data, weight, profiles, pixels, n_source) | ~core)[bright].all(axis=1)
-        back[bright[believable]] = core[bright[believable]]
+        core = _in_core(profiles[bright, :n_source]) & pixels[bright]
+        believable = _believable(data[bright], weight[bright], profiles[bright], pixels[bright], n_source) | ~core
+        back[bright] = core & believable.all(axis=1)[:, None]
         return back, mixed
-    in_core = core.any(axis=1)
     for column in suspects.tolist():
         near = np.arange(max(column - 1, 0), min(column + 2, len(data)))
         near = near[(snr[near] > 0.3 * _RESTORE_SNR) | (near == column)]
@@ -310,14 +262,16 @@ def _restore(
         flanks = has_flanks(flux, error, column, level)
         if len(near) < 2 or not (flanks or (in_core[column] and _may_be_profile(flux, error, column, level))):
             continue
+        core = _in_core(profiles[near, :n_source]) & pixels[near]
+        here = int(np.flatnonzero(near == column)[0])
         hits = float(solve_columns(data[near], weight[near] * ~pixels[near], profiles[near]).chi2.sum()) / noise**2
-        gain, taken = 0.0, core[column]
+        gain, taken = 0.0, core[here]
         if in_core[column]:
-            used = weight[near] * ~(pixels[near] & ~core[near]) / noise**2
+            used = weight[near] * ~(pixels[near] & ~core) / noise**2
             cost, change = _shape_cost(data[near], used, profiles[near], changes(near), plain.coefficients[near])
             # light may well be more extended in a line than in the continuum, but it is not sharper than a point source
             if rough or change[1:].sum() > _SHARPEST:
-                gain = max(hits + _HIT_COST * core[near].sum() - cost - _SHAPE_COST * len(change), 0.0)
+                gain = max(hits + _HIT_COST * core.sum() - cost - _SHAPE_COST * len(change), 0.0)
         if flanks:
             wrong = np.einsum("xk,xky->xy", np.maximum(plain.coefficients[near, :n_source], 0.0), tolerance[near])
             line = line_beside(
@@ -333,7 +287,6 @@ def _restore(
             )
             better = hits + _HIT_COST * line.held.sum() - line.cost - _SHAPE_COST * (len(near) + 2)
             if better > gain:
-                here = int(np.flatnonzero(near == column)[0])
                 gain, taken = better, line.held[here]
                 # a rough trace may be where the line is not, unless the continuum tells it as well
                 if not rough or (abs(line.shift) > _BESIDE and level > error[column]):
@@ -341,6 +294,11 @@ def _restore(
         if gain > 0:
             back[column] = taken
     return back, mixed
+
+
+def _in_core(sources: FloatArray) -> NDArray[np.bool_]:
+    """Pixels that hold much of a source's profile."""
+    return np.asarray(np.abs(sources).max(axis=1) > _CORE)
 
 
 def _may_be_profile(flux: FloatArray, error: FloatArray, column: int, level: float) -> bool:

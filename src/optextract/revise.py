@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.signal import convolve
 
 from .background import BackgroundFit
+from .compiled import contiguous
+from .compiled.scatter import above
 from .noise import Variance, data_derived_slope
 from .recipe import Noise
 from .solve import model_of, solve_columns
@@ -57,7 +59,8 @@ def find_slope(
     """
     if noise.revise is False:
         return 0.0, True
-    image = model_light(window, profiles, background, kept) + background.image
+    image = model_light(window, profiles, background, kept)
+    image += background.image
     follows = window.part(variance.parts["poisson"]) if "poisson" in variance.parts else window.variance
     good = kept > 0
     slope, significance = data_derived_slope(follows, window.data, image, good)
@@ -118,7 +121,8 @@ def model_light(
     -------
     ndarray, shape (n_disp, n_cross)
     """
-    data = np.where(kept > 0, window.data - background.image, 0.0)
+    data = np.empty(window.data.shape)
+    above(contiguous(window.data), contiguous(background.image), contiguous(kept), data)
     solution = solve_columns(data, kept, profiles)
     if smooth:
         flux = solution.coefficients

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .order import median_of
+from .middle import middle_of_first
 
 __all__ = [
     "brightest_rows",
@@ -116,14 +116,14 @@ def common_slope(data: FloatArray, weight: FloatArray, middle: FloatArray, least
         for k in range(n):
             scratch[k] = abs(mean[k] - level - slope * (row[k] - at))
             share[k] = scratch[k]
-        scale = median_of(scratch, n)
+        scale = middle_of_first(scratch, n)
         if scale == 0:
             break
         for k in range(n):
             share[k] = 1.0 / (1.0 + (share[k] / (2.0 * scale)) ** 2)
     for k in range(n):
         scratch[k] = 1.0 / np.sqrt(total[k])
-    return slope, scale > least * median_of(scratch, n)
+    return slope, scale > least * middle_of_first(scratch, n)
 
 
 @compiled
@@ -159,7 +159,7 @@ def common_curve(level: FloatArray, terms: FloatArray, steps: int, coefficients:
                 value -= coefficients[i] * terms[i, k]
             left[k] = abs(value)
             scratch[k] = left[k]
-        scale = median_of(scratch, n)
+        scale = middle_of_first(scratch, n)
         if scale == 0:
             break
         for k in range(n):

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
+from .middle import middle_of_first
 
-__all__ = ["measure", "wrong_part"]
+__all__ = ["find_bright", "measure", "tolerate", "wrong_part"]
 
 FloatArray = NDArray[np.float64]
 
@@ -16,6 +17,53 @@ _RMS = 1.4826  # of a Gaussian over its median distance from zero
 _SPREAD = 2.3  # one sigma of the squared median of n pulls, times the root of n
 _CLEAR = 4.0  # sigma by which a misfit must be more than noise
 _LEAST_FREE = 0.02  # as for outliers: a pixel that alone carries its flux cannot be judged by the others
+
+
+@compiled
+def find_bright(
+    coefficients: FloatArray, covariance: FloatArray, n_source: int, least: float, bright: NDArray[np.bool_]
+) -> int:
+    """Columns in which the light of all sources is clear; gives their number.
+
+    Parameters
+    ----------
+    coefficients : ndarray, shape (n_disp, n_term)
+    covariance : ndarray, shape (n_disp, n_term, n_term)
+    n_source : int
+        Sources among the terms: they come first.
+    least : float
+        Light over the largest of their errors.
+    bright : ndarray of bool, shape (n_disp,)
+        Filled.
+    """
+    count = 0
+    for x in range(len(bright)):
+        flux, spread = 0.0, 0.0
+        for k in range(n_source):
+            flux += max(coefficients[x, k], 0.0)
+            spread = max(spread, covariance[x, k, k])
+        bright[x] = flux > least * np.sqrt(spread)
+        count += bright[x]
+    return count
+
+
+@compiled
+def tolerate(profiles: FloatArray, systematic: FloatArray, floor: float, out: FloatArray) -> None:
+    """What is tolerated of each source's profile: the floor's part of it, or the systematic misfit where that is more.
+
+    Parameters
+    ----------
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+    systematic : ndarray, shape (n_disp, n_cross)
+    floor : float
+    out : ndarray, shape (n_disp, n_source, n_cross)
+        Filled.
+    """
+    n_disp, n_source, n_cross = out.shape
+    for x in range(n_disp):
+        for k in range(n_source):
+            for y in range(n_cross):
+                out[x, k, y] = max(floor * profiles[x, k, y], systematic[x, y])
 
 
 @compiled
@@ -74,11 +122,11 @@ def measure(
     for b in range(len(edges) - 1):
         longest = max(longest, edges[b + 1] - edges[b])
     room = 2 * longest
-    pulls, sizes = np.zeros((n_bin, room)), np.zeros((n_bin, room))
+    pulls, sizes = np.empty((n_bin, room)), np.empty((n_bin, room))
     count = np.zeros(n_bin, dtype=np.intp)
-    core = np.zeros(1, dtype=np.intp)
-    found, row = np.zeros(n_bin), np.zeros(room)
-    core_pulls, core_sizes = np.zeros(n_disp * n_cross), np.zeros(n_disp * n_cross)
+    found, cells = np.zeros(n_bin), np.empty(n_cross, dtype=np.intp)
+    core_pulls, core_sizes = np.empty(n_disp * n_cross), np.empty(n_disp * n_cross)
+    n_core = 0
     for b in range(len(edges) - 1):
         n_bright = 0
         for x in range(edges[b], edges[b + 1]):
@@ -95,11 +143,10 @@ def measure(
             flux = 0.0
             for k in range(n_source):
                 flux += max(coefficients[x, k], 0.0)
-            for y in range(n_cross):
-                if not weight[x, y] > 0:
-                    continue
-                cell = _cell(centre, fwhm, x, y, n_source, n_cross, reach)
-                if cell < 0 or count[cell] >= room:
+            low, high = _find_cells(centre, fwhm, x, reach, cells)
+            for y in range(low, high):
+                cell = cells[y]
+                if cell < 0 or count[cell] >= room or not weight[x, y] > 0:
                     continue
                 residual, leverage, light, part = data[x, y], 0.0, 0.0, 0.0
                 for t in range(n_term):
@@ -114,15 +161,16 @@ def measure(
                         light += max(coefficients[x, t], 0.0) * terms[x, t, y]
                         part = max(part, terms[x, t, y])
                 free = max(1.0 - leverage * weight[x, y], _LEAST_FREE)
-                pull = abs(residual) * np.sqrt(weight[x, y] / free) / noise
                 size = np.sqrt(weight[x, y] * free) / noise
+                pull = abs(residual) * size / free
                 pulls[cell, count[cell]] = pull
                 sizes[cell, count[cell]] = size * flux
                 count[cell] += 1
                 peak = max(peak, part)
                 if part > _CORE:
-                    core_pulls[core[0]], core_sizes[core[0]] = pull, size * light
-                    core[0] += 1
+                    core_pulls[n_core], core_sizes[n_core] = pull, size * light
+                    n_core += 1
+        clear = False
         for k in range(n_bin):
             if count[k] < few:
                 continue
@@ -132,40 +180,51 @@ def measure(
             for i in range(count[k]):
                 above += (_RMS * pulls[k, i]) ** 2 > least
             if 2 * above > count[k]:
-                excess = (_RMS * _middle(pulls, k, count[k], row)) ** 2 - 1.0
-                found[k] = min(np.sqrt(excess) / _middle(sizes, k, count[k], row), highest * peak)
+                excess = (_RMS * middle_of_first(pulls[k], count[k])) ** 2 - 1.0
+                found[k] = min(np.sqrt(excess) / middle_of_first(sizes[k], count[k]), highest * peak)
+                clear = True
+        if not clear:
+            continue
         for x in range(edges[b], edges[b + 1]):
-            for y in range(n_cross):
-                cell = _cell(centre, fwhm, x, y, n_source, n_cross, reach)
-                if cell >= 0:
-                    systematic[x, y] = found[cell]
-    n_core = core[0]
+            low, high = _find_cells(centre, fwhm, x, reach, cells)
+            for y in range(low, high):
+                if cells[y] >= 0:
+                    systematic[x, y] = found[cells[y]]
     if n_core == 0:
         return np.inf
-    excess = max((_RMS * np.median(core_pulls[:n_core])) ** 2 - 1.0, 0.0) + _SPREAD / np.sqrt(n_core)
-    return float(np.sqrt(excess) / np.median(core_sizes[:n_core]))
+    excess = max((_RMS * middle_of_first(core_pulls, n_core)) ** 2 - 1.0, 0.0) + _SPREAD / np.sqrt(n_core)
+    return float(np.sqrt(excess) / middle_of_first(core_sizes, n_core))
 
 
 @compiled
-def _cell(centre: FloatArray, fwhm: FloatArray, x: int, y: int, n_source: int, n_cross: int, reach: float) -> int:
-    """Half pixels from the nearest source, from zero on; -1 beyond the reach."""
-    nearest, wide = np.inf, 0.0
-    for k in range(n_source):
-        away = y - centre[k, x]
-        if abs(away) < abs(nearest):
-            nearest, wide = away, fwhm[k, x]
-    if not abs(nearest) <= reach * wide:
-        return -1
-    cell = int(np.round(2.0 * nearest)) + 2 * n_cross + 2
-    return cell if 0 <= cell < 4 * n_cross + 4 else -1
+def _find_cells(centre: FloatArray, fwhm: FloatArray, x: int, reach: float, cells: NDArray[np.intp]) -> tuple[int, int]:
+    """Half pixels from the nearest source of each row of column x, from zero on; -1 beyond the reach.
 
-
-@compiled
-def _middle(values: FloatArray, k: int, n: int, row: FloatArray) -> float:
-    """Median of the first n values of row k."""
-    for i in range(n):
-        row[i] = values[k, i]
-    return float(np.median(row[:n]))
+    Gives the rows, the last one excluded, that a source may reach: the others are not filled.
+    """
+    n_cross = len(cells)
+    bottom, top = float(n_cross), 0.0
+    for k in range(len(centre)):
+        bottom = min(bottom, centre[k, x] - reach * fwhm[k, x])
+        top = max(top, centre[k, x] + reach * fwhm[k, x] + 1.0)
+    low, high = int(max(np.floor(bottom), 0.0)), int(min(np.ceil(top), float(n_cross)))
+    if len(centre) == 1:
+        middle, wide = centre[0, x], reach * fwhm[0, x]
+        for y in range(low, high):
+            cell = int(np.round(2.0 * (y - middle))) + 2 * n_cross + 2
+            cells[y] = cell if (abs(y - middle) <= wide) & (cell >= 0) & (cell < 4 * n_cross + 4) else -1
+        return low, high
+    for y in range(low, high):
+        nearest, wide = np.inf, 0.0
+        for k in range(len(centre)):
+            away = y - centre[k, x]
+            if abs(away) < abs(nearest):
+                nearest, wide = away, reach * fwhm[k, x]
+        cells[y] = -1
+        if abs(nearest) <= wide:
+            cell = int(np.round(2.0 * nearest)) + 2 * n_cross + 2
+            cells[y] = cell if 0 <= cell < 4 * n_cross + 4 else -1
+    return low, high
 
 
 @compiled
@@ -193,16 +252,15 @@ def wrong_part(
     n_disp, n_cross = residual.shape
     n_bin = 4 * n_cross + 4
     top, bottom, count = np.zeros(n_bin), np.zeros(n_bin), np.zeros(n_bin)
-    n_seen = 0
+    cells, n_seen = np.empty(n_cross, dtype=np.intp), 0
     for x in range(n_disp):
         if not flux[x] > 0:
             continue
         n_seen += 1
-        for y in range(n_cross):
-            if not weight[x, y] > 0:
-                continue
-            cell = _cell(centre, fwhm, x, y, len(centre), n_cross, reach)
-            if cell >= 0:
+        low, high = _find_cells(centre, fwhm, x, reach, cells)
+        for y in range(low, high):
+            cell = cells[y]
+            if cell >= 0 and weight[x, y] > 0:
                 top[cell] += weight[x, y] * flux[x] * residual[x, y]
                 bottom[cell] += weight[x, y] * flux[x] * flux[x]
                 count[cell] += 1.0

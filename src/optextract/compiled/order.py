@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
+from .middle import middle_of_first, middle_two
 
-__all__ = ["median_all", "median_of", "middle_of_rows"]
+__all__ = ["median_all", "middle_of_rows"]
 
 FloatArray = NDArray[np.float64]
 
@@ -36,52 +37,6 @@ def _sort(block: FloatArray, n: int) -> None:
                             block[i + k, y] = b if a < b else a
             k //= 2
         p *= 2
-
-
-@compiled
-def _middle_two(values: FloatArray, n: int) -> tuple[float, float]:
-    """The middle one of the first n values, the lower and the upper of two; the values are used up.
-
-    Quickselect (Hoare 1961), which keeps the side of a pivot that it needs without a branch on any value.
-    """
-    k, odd = (n - 1) // 2, n % 2 == 1
-    above = np.inf  # the least of what was put away above
-    while n > 1:
-        a, b, c = values[0], values[n // 2], values[n - 1]
-        pivot = max(min(a, b), min(max(a, b), c))
-        below, same, left = 0, 0, 0
-        for i in range(n):
-            below += values[i] < pivot
-            same += values[i] == pivot
-        if below <= k < below + same:
-            if k + 1 < below + same:
-                return pivot, pivot
-            for i in range(n):
-                above = min(above, values[i] if values[i] > pivot else np.inf)
-            return pivot, pivot if odd else above
-        if k < below:
-            above = pivot
-            for i in range(n):
-                value = values[i]
-                values[left] = value
-                left += value < pivot
-        else:
-            for i in range(n):
-                value = values[i]
-                values[left] = value
-                left += value > pivot
-            k -= below + same
-        n = left
-    return values[0], values[0] if odd else above
-
-
-@compiled
-def median_of(values: FloatArray, n: int) -> float:
-    """Median of the first n values, which are used up; NaN of none."""
-    if n == 0:
-        return np.nan
-    lower, upper = _middle_two(values, n)
-    return 0.5 * (lower + upper)
 
 
 @compiled
@@ -129,7 +84,7 @@ def median_all(
             if n < least:
                 out[b, y] = 0.5 * (block[(m - 1) // 2, y] + block[m // 2, y])
             else:
-                out[b, y] = median_of(lines[y], m)
+                out[b, y] = middle_of_first(lines[y], m)
             inverse[b, y] = m * m / spread[y] * (2.0 / np.pi if m > 2 else 1.0)
 
 
@@ -144,7 +99,7 @@ def middle_of_rows(data: FloatArray, use: NDArray[np.bool_], least: int, out: Fl
             for y in range(n):
                 line[m] = data[x, y]
                 m += use[x, y]
-            out[x] = _middle_two(line, m)[0] if m >= max(least, 1) else 0.0
+            out[x] = middle_two(line, m)[0] if m >= max(least, 1) else 0.0
         return
     together = min(_LINES, -(-n_line // _LANES) * _LANES)
     block, count = np.zeros((n, together)), np.empty(together, dtype=np.intp)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .linear import invert, normal
 
-__all__ = ["best_run", "leave_one_out"]
+__all__ = ["leave_one_out"]
 
 FloatArray = NDArray[np.float64]
 
@@ -20,6 +20,8 @@ def leave_one_out(
     data: FloatArray,
     weight: FloatArray,
     terms: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
     n_source: int,
     threshold: float,
     tolerance: FloatArray,
@@ -36,6 +38,9 @@ def leave_one_out(
     ----------
     data, weight : ndarray, shape (n_disp, n_cross)
     terms : ndarray, shape (n_disp, n_profile, n_cross)
+    coefficients : ndarray, shape (n_disp, n_profile)
+    covariance : ndarray, shape (n_disp, n_profile, n_profile)
+        Of the fit to all pixels.
     n_source : int
         Sources among the profiles: they come first.
     threshold, noise : float
@@ -51,10 +56,21 @@ def leave_one_out(
     matrix, inverse = np.zeros((n_term, n_term)), np.zeros((n_term, n_term))
     lower, vector = np.zeros((n_term + 1, n_term)), np.zeros(n_term)
     linear, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    left, residual, leverage = weight.copy(), np.zeros(n_cross), np.zeros(n_cross)
+    left, residual, leverage = np.empty(weight.shape), np.zeros(n_cross), np.zeros(n_cross)
+    limit = (threshold * noise) ** 2  # the model's error can only lower the rank
+    # nearly no column has an outlier, and where none stands out it need not be found which one does so most
+    suspect = np.empty(n_disp, dtype=np.bool_)
+    if n_term == 1:
+        _suspect_one(data, weight, terms, coefficients, covariance, limit, suspect)
+    else:
+        _suspect(data, weight, terms, coefficients, covariance, limit, suspect)
     for x in range(n_disp):
         for y in range(n_cross):
             pixels[x, y] = False
+        if not suspect[x]:
+            continue
+        for y in range(n_cross):
+            left[x, y] = weight[x, y]
         for _ in range(rounds):
             normal(data, left, terms, x, matrix, vector)
             invert(matrix, inverse, seen, lower)
@@ -78,7 +94,7 @@ def leave_one_out(
                 rank = residual[y] * residual[y] * left[x, y] / leverage[y]
                 if rank > highest:
                     worst, highest = y, rank
-            if worst < 0 or highest <= (threshold * noise) ** 2:  # the model's error can only lower it
+            if worst < 0 or highest <= limit:
                 break
             free = leverage[worst]
             outside = residual[worst] / free
@@ -97,75 +113,58 @@ def leave_one_out(
 
 
 @compiled
-def best_run(
+def _suspect_one(
     data: FloatArray,
     weight: FloatArray,
     terms: FloatArray,
-    pixels: NDArray[np.bool_],
-    low: int,
-    high: int,
-    longest: int,
-    price: float,
-    level: float,
-    most: float,
-    surprise: float,
-    no_line: float,
+    coefficients: FloatArray,
+    covariance: FloatArray,
+    limit: float,
+    suspect: NDArray[np.bool_],
 ) -> None:
-    """Put the cheapest explanation of one column into `pixels`: as they are, or a run between two rows instead.
+    """Columns with a pixel that ranks above the limit, of a fit with a single term."""
+    n_disp, n_cross = data.shape
+    for x in range(n_disp):
+        flux = coefficients[x, 0]
+        own = covariance[x, 0, 0] if covariance[x, 0, 0] < np.inf else 0.0  # where no pixel sees it
+        found = 0
+        for y in range(n_cross):
+            residual = data[x, y] - flux * terms[x, 0, y]
+            leverage = own * terms[x, 0, y] * terms[x, 0, y] * weight[x, y]
+            free = 1.0 - min(max(leverage, 0.0), _MOST_LEVERAGE)
+            found += residual * residual * weight[x, y] > limit * free
+        suspect[x] = found > 0
 
-    Parameters
-    ----------
-    data, weight : ndarray, shape (1, n_cross)
-        Pixel values, and inverse variances with the model's error in them.
-    terms : ndarray, shape (1, n_profile, n_cross)
-    pixels : ndarray of bool, shape (n_cross,)
-        Outliers so far; replaced.
-    low, high : int
-        Rows, the last one excluded, in which runs of up to `longest` pixels are tried.
-    longest : int
-    price : float
-        Chi2 that leaving a pixel out must save.
-    level, most : float
-        Flux of the neighbours, and the highest that a line may have.
-    surprise, no_line : float
-        Highest cost of a flux far from `level`, and the cost of one above `most`.
-    """
-    _, n_term, n_cross = terms.shape
-    matrix, inverse = np.zeros((n_term, n_term)), np.zeros((n_term, n_term))
-    lower, vector, seen = np.zeros((n_term + 1, n_term)), np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    left, best = np.zeros((1, n_cross)), np.inf
-    first, last = -1, -1
-    for length in range(longest + 1):
-        for start in range(low, high - length + 1) if length else range(1):
-            removed = 0
+
+@compiled
+def _suspect(
+    data: FloatArray,
+    weight: FloatArray,
+    terms: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
+    limit: float,
+    suspect: NDArray[np.bool_],
+) -> None:
+    """The same of a fit with any number of terms."""
+    n_disp, n_term, n_cross = terms.shape
+    residual, leverage, turned = np.empty(n_cross), np.empty(n_cross), np.empty(n_cross)
+    for x in range(n_disp):
+        for y in range(n_cross):
+            residual[y], leverage[y] = data[x, y], 0.0
+        for t in range(n_term):
+            own = covariance[x, t, t] if covariance[x, t, t] < np.inf else 0.0
             for y in range(n_cross):
-                if length and low <= y < high:
-                    out = start <= y < start + length
-                else:
-                    out = pixels[y]
-                left[0, y] = 0.0 if out else weight[0, y]
-                removed += out and weight[0, y] > 0
-            cost = normal(data, left, terms, 0, matrix, vector)
-            invert(matrix, inverse, seen, lower)
-            flux = 0.0
-            for t in range(n_term):
-                value = 0.0
-                for s in range(n_term):
-                    value += inverse[t, s] * vector[s]
-                cost -= value * vector[t]
-                if t == 0:
-                    flux = value
-            cost = max(cost, 0.0) + price * removed
-            if seen[0]:
-                spread = inverse[0, 0] + (0.5 * level) ** 2
-                if spread > 0:
-                    cost += min((flux - level) ** 2 / spread, surprise)
-                if flux > most + 3.0 * np.sqrt(inverse[0, 0]):
-                    cost += no_line
-            if cost < best:
-                best = cost
-                first, last = (start, start + length) if length else (-1, -1)
-    for y in range(n_cross):
-        if first >= 0 and low <= y < high:
-            pixels[y] = first <= y < last
-        pixels[y] = pixels[y] and weight[0, y] > 0
+                turned[y] = own * terms[x, t, y]
+            for s in range(t):
+                for y in range(n_cross):
+                    turned[y] += 2.0 * covariance[x, t, s] * terms[x, s, y]
+            flux = coefficients[x, t]
+            for y in range(n_cross):
+                residual[y] -= flux * terms[x, t, y]
+                leverage[y] += turned[y] * terms[x, t, y]
+        found = 0
+        for y in range(n_cross):
+            free = 1.0 - min(max(leverage[y] * weight[x, y], 0.0), _MOST_LEVERAGE)
+            found += residual[y] * residual[y] * weight[x, y] > limit * free
+        suspect[x] = found > 0

@@ -13,80 +13,11 @@ __all__ = [
     "hat_equations",
     "mean_all",
     "moved_profile",
-    "pick_levels",
     "pick_pulls",
     "side_pulls",
-    "slope_sums",
 ]
 
 FloatArray = NDArray[np.float64]
-
-
-@compiled
-def slope_sums(
-    residual: FloatArray, level: FloatArray, values: FloatArray, clip: float, matrix: FloatArray, vector: FloatArray
-) -> tuple[int, float, float]:
-    """Normal equations of `values` on 1, level, its root and the residual, of pixels whose residual is below `clip`.
-
-    Parameters
-    ----------
-    residual, level, values : ndarray, shape (n,)
-        Levels are positive.
-    clip : float
-        Limit of the residuals.
-    matrix : ndarray, shape (4, 4)
-        Zero, to be filled.
-    vector : ndarray, shape (4,)
-        Zero, to be filled.
-
-    Returns
-    -------
-    count : int
-        Pixels that took part.
-    total, square : float
-        Sum of their values, and of the squares.
-    """
-    count, total, square = 0, 0.0, 0.0
-    terms = np.empty(4)
-    terms[0] = 1.0
-    for i in range(len(residual)):
-        if not abs(residual[i]) < clip:
-            continue
-        terms[1], terms[2], terms[3] = level[i], np.sqrt(level[i]), residual[i]
-        count += 1
-        total += values[i]
-        square += values[i] * values[i]
-        for j in range(4):
-            vector[j] += terms[j] * values[i]
-            for k in range(j + 1):
-                matrix[j, k] += terms[j] * terms[k]
-    for j in range(4):
-        for k in range(j):
-            matrix[k, j] = matrix[j, k]
-    return count, total, square
-
-
-@compiled
-def pick_levels(
-    variance: FloatArray, flux: FloatArray, model: FloatArray, good: NDArray[np.bool_], out: FloatArray
-) -> int:
-    """Residual, model and variance of the pixels whose model is positive and no less than their residual.
-
-    Parameters
-    ----------
-    variance, flux, model : ndarray, shape (n_disp, n_cross)
-    good : ndarray of bool, shape (n_disp, n_cross)
-    out : ndarray, shape (3, n_pixel + 1)
-        Filled up to the number that is given back.
-    """
-    n = 0
-    for x in range(flux.shape[0]):
-        for y in range(flux.shape[1]):
-            residual = flux[x, y] - model[x, y]
-            # written in any case: whether it counts is a coin toss, which a branch would guess wrong half of the time
-            out[0, n], out[1, n], out[2, n] = residual, model[x, y], variance[x, y]
-            n += int(good[x, y] & (abs(residual) < model[x, y]))
-    return n
 
 
 @compiled
