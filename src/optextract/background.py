@@ -9,18 +9,22 @@ next to nothing in noise; one that is free in each column costs 3 to 60 %.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
-from numpy.polynomial.legendre import legvander
+from numpy.polynomial.legendre import legmul
 from numpy.typing import NDArray
 
 from .beneath import VARIES, common_mode, disagreement, least_disagreement, sky_varies
+from .compiled import contiguous
 from .compiled.fit import nested_drops
+from .compiled.sky import free_pixels, wings
+from .geometry import legendre_basis
 from .kernel import cross_basis
 from .recipe import Background
 from .reduced import Reduced, reduced_by
 from .robust import median, robust_rms
-from .solve import invert_normal, model_of, solve_columns
+from .solve import invert_normal
 from .trace import information_criterion
 
 __all__ = ["BackgroundFit", "fit_background"]
@@ -111,22 +115,27 @@ class BackgroundFit:
         return np.einsum("xtm,xsm->xts", turned, full)
 
 
-def _gaps(weight: FloatArray) -> list[int]:
+def _gaps(used: NDArray[np.bool_]) -> list[int]:
     """First column after each detector gap: a run of empty columns between columns with data."""
-    empty = ~(weight > 0).any(axis=1)
-    if not empty.any():
+    if used.all():
         return []
-    n_disp = len(weight)
-    change = np.flatnonzero(np.diff(np.concatenate([[0], empty.astype(int), [0]])))
+    n_disp = len(used)
+    change = np.flatnonzero(np.diff(np.concatenate([[0], (~used).astype(int), [0]])))
     starts, ends = change[::2], change[1::2]
     least = max(4, int(_GAP * n_disp))
     return [int(e) for s, e in zip(starts, ends, strict=True) if e - s >= least and s > 0 and e < n_disp]
 
 
-def _along_basis(n_disp: int, degree: int, gaps: list[int]) -> FloatArray:
-    x = np.linspace(-1, 1, n_disp) if n_disp > 1 else np.zeros(1)
-    steps = [(np.arange(n_disp) >= gap).astype(float) - 0.5 for gap in gaps]
-    return np.concatenate([legvander(x, degree), *[s[:, None] for s in steps]], axis=1)
+@lru_cache(maxsize=16)
+def _products(degree: int) -> FloatArray:
+    """Products of two Legendre polynomials as sums of such, shape ((degree + 1)^2, 2 degree + 1)."""
+    each = np.eye(degree + 1)
+    out = np.zeros((degree + 1, degree + 1, 2 * degree + 1))
+    for p in range(degree + 1):
+        for q in range(degree + 1):
+            terms = legmul(each[p], each[q])
+            out[p, q, : len(terms)] = terms
+    return out.reshape(-1, 2 * degree + 1)
 
 
 def _assemble(reduced: Reduced, along: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -143,18 +152,34 @@ def _assemble(reduced: Reduced, along: FloatArray) -> tuple[FloatArray, FloatArr
     return matrix.reshape(size, size), vector
 
 
-def _solve_symmetric(matrix: FloatArray, vector: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-    """Solution, covariance and drop of chi2; directions that the data do not see stay zero."""
-    diagonal = np.diag(matrix)
+def _assemble_all(reduced: Reduced, degree: int, gaps: list[int]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Terms along dispersion up to a degree, and steps at the gaps, with their normal equations."""
+    n_disp, n_background = reduced.vector.shape
+    moments = legendre_basis(np.linspace(-1, 1, n_disp) if n_disp > 1 else np.zeros(1), 2 * degree)
+    along = np.ascontiguousarray(moments[:, : degree + 1])
+    if gaps:
+        steps = [(np.arange(n_disp) >= gap).astype(float) - 0.5 for gap in gaps]
+        along = np.concatenate([along, *[step[:, None] for step in steps]], axis=1)
+        return along, *_assemble(reduced, along)
+    # the product of two polynomials is a sum of polynomials, so that a few moments tell all elements
+    blocks = (reduced.matrix.reshape(n_disp, -1).T @ moments) @ _products(degree).T
+    matrix = blocks.reshape(n_background, n_background, degree + 1, degree + 1).transpose(0, 2, 1, 3)
+    size = n_background * (degree + 1)
+    return along, matrix.reshape(size, size), (reduced.vector.T @ along).ravel()
+
+
+def _solve_symmetric(matrix: FloatArray, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Solution and covariance; directions that the data do not see stay zero."""
+    diagonal = matrix.diagonal()
     seen = diagonal > 0
-    root = np.sqrt(np.where(seen, diagonal, 1.0))
-    scaled = matrix / np.outer(root, root)
-    scaled[np.diag_indices_from(scaled)] = 1.0
+    root = 1.0 / np.sqrt(np.where(seen, diagonal, 1.0))
+    scaled = matrix * root * root[:, None]
+    scaled.flat[:: len(scaled) + 1] = 1.0
     values, vectors = np.linalg.eigh(scaled)
     inverse_values = np.where(values > 1e-10 * values[-1], 1.0 / np.maximum(values, 1e-300), 0.0)
-    inverse = (vectors * inverse_values) @ vectors.T / np.outer(root, root) * np.outer(seen, seen)
-    solution = inverse @ vector
-    return solution, inverse, float(vector @ solution)
+    root = np.where(seen, root, 0.0)
+    inverse = (vectors * inverse_values) @ vectors.T * root * root[:, None]
+    return inverse @ vector, inverse
 
 
 def fit_background(
@@ -204,24 +229,25 @@ def fit_background(
     if near:
         # far off a tilted sky line is in other columns, and the two sides have little in common
         sides = sides[0] & near[0], sides[1] & near[0]
-    allowed = weight * rows
-    apart = allowed * clear
-    if not _surrounded(apart, allowed, sides):
+    data, weight, profiles = contiguous(data), contiguous(weight), contiguous(profiles)
+    apart, surrounded = _free(weight, rows, clear, sides)
+    if not surrounded:
         # the clear rows would have to be extrapolated under the source: let all rows speak, and ask them for less
-        return _fit_once(data, allowed, profiles, settings, sides, like, highest=1)
+        return _fit_once(data, weight * rows, profiles, settings, sides, like, highest=1)
     # the wings come off with the fluxes of the pixels near the sources; again where that needs the background
-    light = _wings(data, weight, profiles)
-    faint = np.abs(light * (apart > 0)).max() * np.sqrt(weight.max()) < 0.01
-    values = np.where(weight > 0, data - light, 0.0) if not faint else data
-    fit = _fit_once(values, apart, profiles[:, :0], settings, sides, like)
+    light, nothing = np.empty(data.shape), profiles[:, :0]
+    most, heaviest = wings(data, weight, profiles, apart, light)
+    faint = most * np.sqrt(heaviest) < 0.01
+    values = data if faint else data - light
+    fit = _fit_once(values, apart, nothing, settings, sides, like)
     for _ in range(0 if faint else 2):
-        light = _wings(np.where(weight > 0, data - fit.image, 0.0), weight, profiles)
-        values = np.where(weight > 0, data - light, 0.0)
-        fit = _fit_once(values, apart, profiles[:, :0], settings, sides, like)
-    near = tuple(rows for rows in near if _surrounded(apart * rows, allowed * rows, sides))
-    if like is not None or not near or fit.along != "column":
+        wings(data - fit.image, weight, profiles, apart, light)
+        values = data - light
+        fit = _fit_once(values, apart, nothing, settings, sides, like)
+    if like is not None or fit.along != "column":
         return fit
-    return _near_if_unlike(values, apart, profiles, fit, near)
+    near = tuple(part for part in near if _free(weight, rows & part, clear, sides)[1])
+    return _near_if_unlike(values, apart, profiles, fit, near) if near else fit
 
 
 def _near_if_unlike(
@@ -260,25 +286,21 @@ def _near_if_unlike(
     return replace(chosen, test={**fit.test, "near_disagreement": amount, "choice": words})
 
 
-def _surrounded(apart: FloatArray, allowed: FloatArray, sides: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> bool:
-    """Whether source-free pixels on both sides are many enough to carry the background between them."""
-    # sums as products with ones: several times faster than to count along an axis
-    ones, clear = np.ones(allowed.shape[1]), (apart > 0).astype(float)
-    usable = (allowed > 0) @ ones
-    seen = usable > 0
-    n_seen = int(seen.sum())
-    per_row = np.ones(len(clear)) @ clear
-    beside = [per_row[side].sum() for side in sides]
+def _free(
+    weight: FloatArray,
+    rows: NDArray[np.bool_],
+    clear: NDArray[np.bool_],
+    sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+) -> tuple[FloatArray, bool]:
+    """Weights of source-free pixels, and whether those on both sides are enough to carry the background between."""
+    apart, per_row = np.empty(weight.shape), np.empty(weight.shape[1])
+    usable, free = np.empty((2, len(weight) + 1))
+    n_seen = free_pixels(weight, rows, clear, apart, usable, free, per_row)
+    beside = [float(per_row[side].sum()) for side in sides]
     if any(side.any() for side in sides) and min(beside) < 1.5 * n_seen:
-        return False
-    free = (clear @ ones)[seen]
-    return median(free) >= _LEAST_CLEAR and median(free / usable[seen]) >= 0.4
-
-
-def _wings(data: FloatArray, weight: FloatArray, profiles: FloatArray) -> FloatArray:
-    """The sources' light in every pixel, from a fit without background."""
-    solution = solve_columns(data, weight, profiles)
-    return model_of(profiles, solution.coefficients)
+        return apart, False
+    free = free[:n_seen]
+    return apart, median(free) >= _LEAST_CLEAR and median(free / usable[:n_seen]) >= 0.4
 
 
 def _fit_once(
@@ -295,7 +317,7 @@ def _fit_once(
         return _fit_like(data, weight, profiles, like)
     asked = settings.degree
     highest = highest if asked == "auto" else int(asked)
-    highest = min(highest, max(int(((weight > 0).any(axis=0)).sum()) - profiles.shape[1] - 1, 0))
+    highest = min(highest, max(int(np.count_nonzero(_told(weight))) - profiles.shape[1] - 1, 0))
     basis = cross_basis(data.shape[1], highest)
     reduced = reduced_by(data, weight, profiles, basis)
     if settings.along == "column":
@@ -334,7 +356,7 @@ def _fit_like(data: FloatArray, weight: FloatArray, profiles: FloatArray, like: 
         return replace(_per_column(data, weight, profiles, like.degree, like.test), rows=like.rows)
     reduced = reduced_by(data, weight, profiles, like.basis)
     matrix, vector = _assemble(reduced, like.dispersion_basis)
-    solution, covariance, _ = _solve_symmetric(matrix, vector)
+    solution, covariance = _solve_symmetric(matrix, vector)
     image = (like.dispersion_basis @ solution.reshape(len(like.basis), -1).T) @ like.basis
     return replace(like, image=image, covariance=covariance)
 
@@ -352,9 +374,8 @@ def _choose_smooth(
     if not len(used):
         return _nothing(data, {"choice": "none: no pixel is free of the sources"})
     most = min(_MAX_ALONG, max(len(used) // 20, 0)) if settings.along_degree == "auto" else int(settings.along_degree)
-    gaps = _gaps(reduced.used[:, None].astype(float))
-    along = _along_basis(n_disp, most, gaps)
-    matrix, vector = _assemble(reduced, along)
+    gaps = _gaps(reduced.used)
+    along, matrix, vector = _assemble_all(reduced, most, gaps)
     n_along = along.shape[1]
     n_poly = most + 1
 
@@ -366,15 +387,16 @@ def _choose_smooth(
     degrees = range(-1, highest + 1) if settings.degree == "auto" else [highest]
     orders = range(most + 1) if settings.along_degree == "auto" else [most]
     noise = _slow_noise(reduced, _rough_solution(matrix, vector), along)
-    n_effective = max(len(used) * 2.0 / noise**2, 2.0)
+    # what one more coefficient costs
+    each = information_criterion(0.0, 1, max(len(used) * 2.0 / noise**2, 2.0))
     best: tuple[float, int, int, bool] | None = None
     for degree in degrees:
         for steps in (False, True) if gaps and degree >= 0 else (False,):
-            drops = _nested_drops(matrix, vector, subset(degree, most, steps)) if degree >= 0 else np.zeros(1)
+            drops = _nested_drops(matrix, vector, subset(degree, most, steps)) if degree >= 0 else []
             for order in orders if degree >= 0 else [0]:
                 n_free = (degree + 1) * (order + 1 + (len(gaps) if steps else 0))
                 drop = drops[n_free - 1] if n_free else 0.0
-                criterion = information_criterion(-drop, n_free, n_effective, noise)
+                criterion = n_free * each - drop / noise**2
                 if best is None or criterion < best[0]:
                     best = (criterion, degree, order, steps)
     assert best is not None  # the loops run at least once
@@ -382,9 +404,8 @@ def _choose_smooth(
     test: dict[str, float | str] = {"slow_noise": noise, "bic_gain": -best[0]}
     if degree < 0:
         return _nothing(data, {**test, "choice": "none: the clean rows do not reject zero"})
-    index = subset(degree, order, steps)
-    index = np.sort(index)
-    solution, covariance, _ = _solve_symmetric(matrix[np.ix_(index, index)], vector[index])
+    index = np.sort(subset(degree, order, steps))
+    solution, covariance = _solve_symmetric(matrix[np.ix_(index, index)], vector[index])
     terms = along[:, [*range(order + 1), *(range(n_poly, n_along) if steps else ())]]
     coefficients = solution.reshape(degree + 1, terms.shape[1])
     image = (terms @ coefficients.T) @ basis[: degree + 1]
@@ -402,11 +423,11 @@ def _rough_solution(matrix: FloatArray, vector: FloatArray) -> FloatArray:
     return np.linalg.solve(scaled, vector / root) / root
 
 
-def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]) -> FloatArray:
+def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]) -> list[float]:
     """Drop of chi2 of each leading part of the coefficients."""
     drops = np.empty(len(index))
     nested_drops(matrix, vector, index, drops)
-    return drops
+    return [float(drop) for drop in drops.tolist()]
 
 
 def _slow_noise(reduced: Reduced, solution: FloatArray, along: FloatArray, n_bin: int = 20) -> float:
@@ -423,11 +444,17 @@ def _slow_noise(reduced: Reduced, solution: FloatArray, along: FloatArray, n_bin
     return max(1.0, robust_rms(top[seen] / np.sqrt(bottom[seen]))) if seen.sum() >= 10 else 1.0
 
 
+def _told(weight: FloatArray) -> NDArray[np.bool_]:
+    """Rows with any weight, shape (n_cross,)."""
+    # a product with ones is several times faster than to look along the axis
+    return np.asarray(np.ones(len(weight)) @ weight > 0)
+
+
 def _per_column(
     data: FloatArray, weight: FloatArray, profiles: FloatArray, degree: int, test: dict[str, float | str]
 ) -> BackgroundFit:
     basis = cross_basis(data.shape[1], degree)
-    told = np.flatnonzero((weight > 0).any(axis=0))
+    told = np.flatnonzero(_told(weight))
     if len(told):
         # beyond the rows that tell of it a polynomial goes anywhere: it is held at its last value
         basis = np.ascontiguousarray(basis[:, np.clip(np.arange(data.shape[1]), told[0], told[-1])])

@@ -1,0 +1,168 @@
+"""Which pixels are free of sources, the sources' light in them, and what they say of the background."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import compiled
+from .linear import invert, normal
+
+__all__ = ["both_sides", "cover", "free_pixels", "wings"]
+
+FloatArray = NDArray[np.float64]
+
+
+@compiled
+def cover(centre: FloatArray, reach: FloatArray, covered: NDArray[np.bool_]) -> None:
+    """Mark the pixels within some distance of any trace.
+
+    Parameters
+    ----------
+    centre, reach : ndarray, shape (n_trace, n_disp)
+        Row and distance in each column.
+    covered : ndarray of bool, shape (n_disp, n_cross)
+        Set where a pixel's middle is no further from a trace than that; else left as it is.
+    """
+    n_disp, n_cross = covered.shape
+    for k in range(len(centre)):
+        for x in range(n_disp):
+            middle, most = centre[k, x], reach[k, x]
+            for y in range(n_cross):
+                covered[x, y] |= abs(y - middle) <= most
+
+
+@compiled
+def free_pixels(
+    weight: FloatArray,
+    rows: NDArray[np.bool_],
+    clear: NDArray[np.bool_],
+    apart: FloatArray,
+    usable: FloatArray,
+    free: FloatArray,
+    per_row: FloatArray,
+) -> int:
+    """Weights of the pixels that are free of sources, and how many there are; gives the columns with any good pixel.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (n_disp, n_cross)
+    rows : ndarray of bool, shape (n_cross,)
+        Rows that may carry background.
+    clear : ndarray of bool, shape (n_disp, n_cross)
+        Pixels free of sources.
+    apart : ndarray, shape (n_disp, n_cross)
+        Filled: the weights, zero where a row may not or a pixel is not free.
+    usable, free : ndarray, shape (n_disp,)
+        Filled up to the number that is given back: in each column with a good pixel in these rows, how many there are,
+        and how many of them are free.
+    per_row : ndarray, shape (n_cross,)
+        Filled: free pixels of each row.
+    """
+    n_disp, n_cross = weight.shape
+    allowed = np.empty(n_cross)
+    for y in range(n_cross):
+        allowed[y] = 1.0 if rows[y] else 0.0
+        per_row[y] = 0.0
+    n = 0
+    for x in range(n_disp):
+        good, alone = 0.0, 0.0
+        for y in range(n_cross):
+            own = weight[x, y] * allowed[y]
+            left = own if clear[x, y] else 0.0
+            apart[x, y] = left
+            is_free = 1.0 if left > 0.0 else 0.0
+            good += 1.0 if own > 0.0 else 0.0
+            alone += is_free
+            per_row[y] += is_free
+        # written in any case: a column of no good pixel is overwritten by the next
+        usable[n], free[n] = good, alone
+        n += 1 if good > 0.0 else 0
+    return n
+
+
+@compiled
+def wings(
+    data: FloatArray, weight: FloatArray, profiles: FloatArray, apart: FloatArray, light: FloatArray
+) -> tuple[float, float]:
+    """The sources' light in every pixel, from a fit without background.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+    profiles : ndarray, shape (n_disp, n_profile, n_cross)
+    apart : ndarray, shape (n_disp, n_cross)
+        Weights of the pixels free of sources, zero elsewhere.
+    light : ndarray, shape (n_disp, n_cross)
+        Filled.
+
+    Returns
+    -------
+    most : float
+        Light on a pixel that is free of sources, at most.
+    heaviest : float
+        Largest of all weights.
+    """
+    n_disp, n_profile, n_cross = profiles.shape
+    matrix, inverse = np.zeros((n_profile, n_profile)), np.zeros((n_profile, n_profile))
+    lower, seen = np.zeros((n_profile + 1, n_profile)), np.zeros(n_profile, dtype=np.bool_)
+    vector = np.zeros(n_profile)
+    most, heaviest = 0.0, 0.0
+    for x in range(n_disp):
+        if n_profile == 1:
+            top, norm = 0.0, 0.0
+            for y in range(n_cross):
+                share = profiles[x, 0, y] * weight[x, y]
+                top += share * data[x, y]
+                norm += share * profiles[x, 0, y]
+            flux = top / norm if norm > 1e-250 else 0.0
+            for y in range(n_cross):
+                light[x, y] = flux * profiles[x, 0, y]
+        else:
+            normal(data, weight, profiles, x, matrix, vector)
+            invert(matrix, inverse, seen, lower)
+            for y in range(n_cross):
+                light[x, y] = 0.0
+            for t in range(n_profile):
+                flux = 0.0
+                for s in range(n_profile):
+                    flux += inverse[t, s] * vector[s]
+                for y in range(n_cross):
+                    light[x, y] += flux * profiles[x, t, y]
+        for y in range(n_cross):
+            heaviest = max(heaviest, weight[x, y])
+            most = max(most, abs(light[x, y]) if apart[x, y] > 0.0 else 0.0)
+    return most, heaviest
+
+
+@compiled
+def both_sides(
+    data: FloatArray,
+    model: FloatArray,
+    weight: FloatArray,
+    below: NDArray[np.intp],
+    above: NDArray[np.intp],
+    out: FloatArray,
+) -> int:
+    """Mean residual over its error of the rows on either side, in the columns that have weight on both.
+
+    Parameters
+    ----------
+    data, model, weight : ndarray, shape (n_disp, n_cross)
+    below, above : ndarray of int, shape (n,)
+        The rows.
+    out : ndarray, shape (2, n_disp + 1)
+        Filled up to the number that is given back.
+    """
+    n = 0
+    for x in range(len(data)):
+        whole = 1
+        for side in range(2):
+            top, bottom = 0.0, 0.0
+            for y in above if side else below:
+                top += weight[x, y] * (data[x, y] - model[x, y])
+                bottom += weight[x, y]
+            out[side, n] = top / np.sqrt(bottom)
+            whole = whole if bottom > 0.0 else 0
+        n += whole
+    return n
