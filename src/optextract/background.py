@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from .beneath import VARIES, common_mode, disagreement, least_disagreement, sky_varies
 from .compiled import contiguous
 from .compiled.fit import nested_drops
-from .compiled.sky import free_pixels, wings
-from .geometry import legendre_basis
+from .compiled.sky import free_pixels, polynomials, slow_pulls, spread, wings
 from .kernel import cross_basis
 from .recipe import Background
 from .reduced import Reduced, reduced_by
@@ -155,14 +154,15 @@ def _assemble(reduced: Reduced, along: FloatArray) -> tuple[FloatArray, FloatArr
 def _assemble_all(reduced: Reduced, degree: int, gaps: list[int]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Terms along dispersion up to a degree, and steps at the gaps, with their normal equations."""
     n_disp, n_background = reduced.vector.shape
-    moments = legendre_basis(np.linspace(-1, 1, n_disp) if n_disp > 1 else np.zeros(1), 2 * degree)
-    along = np.ascontiguousarray(moments[:, : degree + 1])
+    moments = np.empty((2 * degree + 1, n_disp))
+    polynomials(moments)
+    along = moments[: degree + 1].T
     if gaps:
         steps = [(np.arange(n_disp) >= gap).astype(float) - 0.5 for gap in gaps]
         along = np.concatenate([along, *[step[:, None] for step in steps]], axis=1)
         return along, *_assemble(reduced, along)
     # the product of two polynomials is a sum of polynomials, so that a few moments tell all elements
-    blocks = (reduced.matrix.reshape(n_disp, -1).T @ moments) @ _products(degree).T
+    blocks = (moments @ reduced.matrix.reshape(n_disp, -1)).T @ _products(degree).T
     matrix = blocks.reshape(n_background, n_background, degree + 1, degree + 1).transpose(0, 2, 1, 3)
     size = n_background * (degree + 1)
     return along, matrix.reshape(size, size), (reduced.vector.T @ along).ravel()
@@ -357,7 +357,7 @@ def _fit_like(data: FloatArray, weight: FloatArray, profiles: FloatArray, like: 
     reduced = reduced_by(data, weight, profiles, like.basis)
     matrix, vector = _assemble(reduced, like.dispersion_basis)
     solution, covariance = _solve_symmetric(matrix, vector)
-    image = (like.dispersion_basis @ solution.reshape(len(like.basis), -1).T) @ like.basis
+    image = _image(like.dispersion_basis @ solution.reshape(len(like.basis), -1).T, like.basis)
     return replace(like, image=image, covariance=covariance)
 
 
@@ -406,9 +406,8 @@ def _choose_smooth(
         return _nothing(data, {**test, "choice": "none: the clean rows do not reject zero"})
     index = np.sort(subset(degree, order, steps))
     solution, covariance = _solve_symmetric(matrix[np.ix_(index, index)], vector[index])
-    terms = along[:, [*range(order + 1), *(range(n_poly, n_along) if steps else ())]]
-    coefficients = solution.reshape(degree + 1, terms.shape[1])
-    image = (terms @ coefficients.T) @ basis[: degree + 1]
+    terms = np.ascontiguousarray(along[:, [*range(order + 1), *(range(n_poly, n_along) if steps else ())]])
+    image = _image(terms @ solution.reshape(degree + 1, -1).T, basis[: degree + 1])
     test["choice"] = f"smooth, degree {degree} across and {order} along dispersion" + (
         ", stepping at gaps" if steps else ""
     )
@@ -417,10 +416,11 @@ def _choose_smooth(
 
 def _rough_solution(matrix: FloatArray, vector: FloatArray) -> FloatArray:
     """Solution where all that counts is what it leaves."""
-    root = np.sqrt(np.where(np.diag(matrix) > 0, np.diag(matrix), 1.0))
-    scaled = matrix / np.outer(root, root)
-    scaled[np.diag_indices_from(scaled)] = 1.0 + 1e-9
-    return np.linalg.solve(scaled, vector / root) / root
+    diagonal = matrix.diagonal()
+    root = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = matrix * root * root[:, None]
+    scaled.flat[:: len(scaled) + 1] = 1.0 + 1e-9
+    return np.asarray(np.linalg.solve(scaled, vector * root) * root)
 
 
 def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]) -> list[float]:
@@ -432,16 +432,20 @@ def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp
 
 def _slow_noise(reduced: Reduced, solution: FloatArray, along: FloatArray, n_bin: int = 20) -> float:
     """Empirical factor on the errors of the mean background over 20 columns, at least one."""
-    n_background = reduced.matrix.shape[1]
-    coefficients = along @ solution.reshape(n_background, -1).T
-    left = reduced.vector[:, 0] - np.einsum("xj,xj->x", reduced.matrix[:, 0], coefficients)
-    whole = len(left) // n_bin * n_bin
-    if whole < 10 * n_bin:
+    n_disp, n_background = reduced.vector.shape
+    if n_disp // n_bin < 10:
         return 1.0
-    top = left[:whole].reshape(-1, n_bin).sum(axis=1)
-    bottom = reduced.matrix[:whole, 0, 0].reshape(-1, n_bin).sum(axis=1)
-    seen = bottom > 0
-    return max(1.0, robust_rms(top[seen] / np.sqrt(bottom[seen]))) if seen.sum() >= 10 else 1.0
+    level = along @ solution.reshape(n_background, -1).T
+    pulls = np.empty(n_disp // n_bin + 1)
+    count = slow_pulls(reduced.matrix, reduced.vector, contiguous(level), n_bin, pulls)
+    return max(1.0, robust_rms(pulls[:count])) if count >= 10 else 1.0
+
+
+def _image(level: FloatArray, basis: FloatArray) -> FloatArray:
+    """The background in each pixel from what each term counts in each column, shape (n_disp, n_background)."""
+    image = np.empty((len(level), basis.shape[1]))
+    spread(contiguous(level), contiguous(basis), image)
+    return image
 
 
 def _told(weight: FloatArray) -> NDArray[np.bool_]:
@@ -461,7 +465,7 @@ def _per_column(
     reduced = reduced_by(data, weight, profiles, basis)
     inverse, seen = invert_normal(reduced.matrix)
     coefficients = np.einsum("xbc,xc->xb", inverse, reduced.vector)
-    image = coefficients @ basis
+    image = _image(coefficients, basis)
     n_parameters = int(seen.sum())
     return BackgroundFit(image, degree, "column", 0, n_parameters, test, basis, None, inverse)
 

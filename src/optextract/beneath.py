@@ -190,8 +190,7 @@ def common_mode(
         ``side_correlation`` and its ``significance``; nothing where there are too few columns with both sides.
     """
     means = np.empty((2, len(data) + 1))
-    rows = [np.flatnonzero(side) for side in sides]
-    count = both_sides(contiguous(data), contiguous(image), contiguous(weight), rows[0], rows[1], means)
+    count = both_sides(contiguous(data), contiguous(image), contiguous(weight), *sides, means)
     if count < 30:
         return {}
     below, above = means[:, :count]

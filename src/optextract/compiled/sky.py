@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .linear import invert, normal
 
-__all__ = ["both_sides", "cover", "free_pixels", "wings"]
+__all__ = ["both_sides", "cover", "free_pixels", "polynomials", "slow_pulls", "spread", "wings"]
 
 FloatArray = NDArray[np.float64]
 
@@ -140,8 +140,8 @@ def both_sides(
     data: FloatArray,
     model: FloatArray,
     weight: FloatArray,
-    below: NDArray[np.intp],
-    above: NDArray[np.intp],
+    below: NDArray[np.bool_],
+    above: NDArray[np.bool_],
     out: FloatArray,
 ) -> int:
     """Mean residual over its error of the rows on either side, in the columns that have weight on both.
@@ -149,20 +149,89 @@ def both_sides(
     Parameters
     ----------
     data, model, weight : ndarray, shape (n_disp, n_cross)
-    below, above : ndarray of int, shape (n,)
+    below, above : ndarray of bool, shape (n_cross,)
         The rows.
     out : ndarray, shape (2, n_disp + 1)
         Filled up to the number that is given back.
     """
+    n_disp, n_cross = data.shape
+    # as factors they leave the loop without a branch
+    first, second = np.where(below, 1.0, 0.0), np.where(above, 1.0, 0.0)
     n = 0
-    for x in range(len(data)):
-        whole = 1
-        for side in range(2):
-            top, bottom = 0.0, 0.0
-            for y in above if side else below:
-                top += weight[x, y] * (data[x, y] - model[x, y])
-                bottom += weight[x, y]
-            out[side, n] = top / np.sqrt(bottom)
-            whole = whole if bottom > 0.0 else 0
-        n += whole
+    for x in range(n_disp):
+        first_top, first_bottom, second_top, second_bottom = 0.0, 0.0, 0.0, 0.0
+        for y in range(n_cross):
+            pull = weight[x, y] * (data[x, y] - model[x, y])
+            first_top += first[y] * pull
+            first_bottom += first[y] * weight[x, y]
+            second_top += second[y] * pull
+            second_bottom += second[y] * weight[x, y]
+        # written in any case: what does not count is overwritten by the next column
+        out[0, n], out[1, n] = first_top / np.sqrt(first_bottom), second_top / np.sqrt(second_bottom)
+        n += 1 if first_bottom > 0.0 and second_bottom > 0.0 else 0
     return n
+
+
+@compiled
+def slow_pulls(matrix: FloatArray, vector: FloatArray, level: FloatArray, size: int, out: FloatArray) -> int:
+    """What a background leaves of the constant's normal equation in bins of columns, over its error.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n_disp, n_background, n_background)
+    vector : ndarray, shape (n_disp, n_background)
+        Normal equations of each column; the constant is the first term.
+    level : ndarray, shape (n_disp, n_background)
+        The background.
+    size : int
+        Columns of a bin.
+    out : ndarray, shape (n_disp // size + 1,)
+        Filled up to the number that is given back: bins with any weight.
+    """
+    n = 0
+    for b in range(len(vector) // size):
+        top, bottom = 0.0, 0.0
+        for x in range(b * size, (b + 1) * size):
+            top += vector[x, 0]
+            bottom += matrix[x, 0, 0]
+            for i in range(level.shape[1]):
+                top -= matrix[x, 0, i] * level[x, i]
+        out[n] = top / np.sqrt(bottom)
+        n += 1 if bottom > 0.0 else 0
+    return n
+
+
+@compiled
+def polynomials(out: FloatArray) -> None:
+    """Legendre polynomials on as many points from -1 to 1 as there are columns, shape (degree + 1, n_disp)."""
+    n = out.shape[1]
+    step = 2.0 / max(n - 1, 1)
+    for x in range(n):
+        out[0, x] = 1.0
+    if len(out) > 1:
+        for x in range(n):
+            out[1, x] = x * step - 1.0 if n > 1 else 0.0
+    for k in range(2, len(out)):
+        first, second = (2.0 * k - 1.0) / k, (k - 1.0) / k
+        for x in range(n):
+            out[k, x] = first * out[1, x] * out[k - 1, x] - second * out[k - 2, x]
+
+
+@compiled
+def spread(level: FloatArray, basis: FloatArray, image: FloatArray) -> None:
+    """Sum over the terms along cross-dispersion, times what each counts in a column.
+
+    Parameters
+    ----------
+    level : ndarray, shape (n_disp, n_background)
+    basis : ndarray, shape (n_background, n_cross)
+    image : ndarray, shape (n_disp, n_cross)
+        Filled.
+    """
+    n_disp, n_cross = image.shape
+    for x in range(n_disp):
+        for y in range(n_cross):
+            image[x, y] = level[x, 0] * basis[0, y]
+        for i in range(1, len(basis)):
+            for y in range(n_cross):
+                image[x, y] += level[x, i] * basis[i, y]
