@@ -176,7 +176,20 @@ def clean(
     slow = _slow_noise(window.data - background.image, kept, clear)
     sources = _mixed(model.profiles[:, : len(model.centre)], found)
     return Layers(
-        profiles, sources, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slow, slope
+        profiles,
+        sources,
+        model.profiles,
+        model.centre,
+        model.fwhm,
+        background,
+        found,
+        weight,
+        kept,
+        clear,
+        mode,
+        noise,
+        slow,
+        slope,
     )
 
 
@@ -224,17 +237,16 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     modelled = layers.nod_mode == "model" and recipe.nods.depths is None
     if wanted == "auto" and modelled and min(np.abs(nods)) < _TWINS_APART * median(layers.fwhm):
         return layers  # between twins of free depth a correction of the wings and the depths are one and the same
-    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
+    model = _Model(layers.model, layers.centre, layers.fwhm)
     n_source = len(model.centre)
-    places = [(offset, k) for offset in (0.0, *nods) for k in range(n_source)]
-    count = len(places) if modelled else n_source
-    kept = _without_lines(layers.kept, layers.rejected)
+    offsets = (0.0, *nods) if modelled else (0.0,)
+    count = n_source * len(offsets)
     correction = correct_profile(
-        np.where(kept > 0, window.data - layers.background.image, 0.0),
-        kept,
+        window.data - layers.background.image,
+        _without_lines(layers.kept, layers.rejected),
         model.profiles[:, :count],
-        np.stack([model.centre[k] + offset for offset, k in places[:count]]),
-        np.stack([model.fwhm[k] for _, k in places[:count]]),
+        np.concatenate([model.centre + offset for offset in offsets]),
+        np.concatenate([model.fwhm for _ in offsets]),
         n_source,
         noise=max(layers.noise, layers.slow),
         step=_KNOTS_FINE if recipe.profile.kind == "spline" else _KNOTS,
