@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .linear import invert, normal
 
-__all__ = ["both_sides", "cover", "free_pixels", "polynomials", "slow_pulls", "spread", "wings"]
+__all__ = [
+    "both_sides",
+    "cover",
+    "free_pixels",
+    "polynomials",
+    "raise_bins",
+    "slow_pulls",
+    "spread",
+    "wings",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -82,6 +91,24 @@ def free_pixels(
 
 
 @compiled
+def raise_bins(level: FloatArray, edges: NDArray[np.intp], shared: FloatArray, image: FloatArray) -> None:
+    """The level of each column's bin, plus what all rows of the column share.
+
+    Parameters
+    ----------
+    level : ndarray, shape (n_bin, n_cross)
+    edges : ndarray of int, shape (n_bin + 1,)
+    shared : ndarray, shape (n_disp,)
+    image : ndarray, shape (n_disp, n_cross)
+        Filled.
+    """
+    for b in range(len(level)):
+        for x in range(edges[b], edges[b + 1]):
+            for y in range(image.shape[1]):
+                image[x, y] = level[b, y] + shared[x]
+
+
+@compiled
 def wings(
     data: FloatArray, weight: FloatArray, profiles: FloatArray, apart: FloatArray, light: FloatArray
 ) -> tuple[float, float]:
@@ -107,7 +134,8 @@ def wings(
     matrix, inverse = np.zeros((n_profile, n_profile)), np.zeros((n_profile, n_profile))
     lower, seen = np.zeros((n_profile + 1, n_profile)), np.zeros(n_profile, dtype=np.bool_)
     vector = np.zeros(n_profile)
-    most, heaviest = 0.0, 0.0
+    # row by row: the largest of a line would be looked for one after the other
+    heaviest, most = np.zeros(n_cross), np.zeros(n_cross)
     for x in range(n_disp):
         if n_profile == 1:
             top, norm = 0.0, 0.0
@@ -130,9 +158,10 @@ def wings(
                 for y in range(n_cross):
                     light[x, y] += flux * profiles[x, t, y]
         for y in range(n_cross):
-            heaviest = max(heaviest, weight[x, y])
-            most = max(most, abs(light[x, y]) if apart[x, y] > 0.0 else 0.0)
-    return most, heaviest
+            alone = abs(light[x, y]) if apart[x, y] > 0.0 else 0.0
+            most[y] = alone if alone > most[y] else most[y]
+            heaviest[y] = weight[x, y] if weight[x, y] > heaviest[y] else heaviest[y]
+    return most.max(), heaviest.max()
 
 
 @compiled
