@@ -147,23 +147,22 @@ def _assemble(reduced: Reduced, along: FloatArray) -> tuple[FloatArray, FloatArr
             matrix[i, :, j, :] = block
             matrix[j, :, i, :] = block.T
     size = n_background * n_along
-    vector = (reduced.vector.T @ along).ravel()
-    return matrix.reshape(size, size), vector
+    return matrix.reshape(size, size), (reduced.vector.T @ along).ravel()
 
 
 def _assemble_all(reduced: Reduced, degree: int, gaps: list[int]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Terms along dispersion up to a degree, and steps at the gaps, with their normal equations."""
     n_disp, n_background = reduced.vector.shape
-    moments = np.empty((2 * degree + 1, n_disp))
-    polynomials(moments)
-    along = moments[: degree + 1].T
+    polynomial = np.empty((2 * degree + 1, n_disp))
+    polynomials(polynomial)
+    along = polynomial[: degree + 1].T
     if gaps:
         steps = [(np.arange(n_disp) >= gap).astype(float) - 0.5 for gap in gaps]
         along = np.concatenate([along, *[step[:, None] for step in steps]], axis=1)
         return along, *_assemble(reduced, along)
     # the product of two polynomials is a sum of polynomials, so that a few moments tell all elements
-    blocks = (moments @ reduced.matrix.reshape(n_disp, -1)).T @ _products(degree).T
-    matrix = blocks.reshape(n_background, n_background, degree + 1, degree + 1).transpose(0, 2, 1, 3)
+    blocks = _products(degree) @ (polynomial @ reduced.matrix.reshape(n_disp, -1))
+    matrix = blocks.reshape(degree + 1, degree + 1, n_background, n_background).transpose(2, 0, 3, 1)
     size = n_background * (degree + 1)
     return along, matrix.reshape(size, size), (reduced.vector.T @ along).ravel()
 
@@ -369,7 +368,6 @@ def _nothing(data: FloatArray, test: dict[str, float | str]) -> BackgroundFit:
 def _choose_smooth(
     data: FloatArray, reduced: Reduced, basis: FloatArray, settings: Background, highest: int
 ) -> BackgroundFit:
-    n_disp = len(data)
     used = np.flatnonzero(reduced.used)
     if not len(used):
         return _nothing(data, {"choice": "none: no pixel is free of the sources"})

@@ -16,6 +16,7 @@ from .background import BackgroundFit, fit_background
 from .beneath import near_rows
 from .choose import Choice
 from .compiled import contiguous
+from .compiled.sky import free_in_all
 from .compiled.sums import pick_pulls
 from .empirical import correct_profile
 from .errors import RecipeError, bad_value
@@ -301,7 +302,8 @@ def _background(
     like: BackgroundFit | None = None,
 ) -> BackgroundFit:
     rows = _asked_rows(window, recipe)
-    always_clear = clear.all(axis=0)
+    always_clear = np.empty(window.n_cross, dtype=bool)
+    free_in_all(clear, always_clear)
     index = np.arange(window.n_cross)
     below = always_clear & (index < model.centre.min())
     above = always_clear & (index > model.centre.max())

@@ -50,12 +50,12 @@ def mask_or_model(
     if mode in ("mask", "model"):
         return mode, masked
     taken = masked.copy()
-    cover(centres, half, taken)
-    every, apart, seen = np.ones(window.n_cross, dtype=bool), np.empty(taken.shape), np.empty(window.n_cross)
+    cover(contiguous(centres), half, taken)
+    every, apart, per_row = np.ones(window.n_cross, dtype=bool), np.empty(taken.shape), np.empty(window.n_cross)
     usable, free = np.empty((2, window.n_disp + 1))
-    left = free[: free_pixels(contiguous(window.weight), every, ~taken, apart, usable, free, seen)]
+    left = free[: free_pixels(contiguous(window.weight), every, ~taken, apart, usable, free, per_row)]
     # a background between them needs rows on both sides of each source
-    row, seen = np.arange(window.n_cross), seen > 0.5 * window.n_disp
+    row, seen = np.arange(window.n_cross), per_row > 0.5 * window.n_disp
     both = all(min(seen[row < centre.min()].sum(), seen[row > centre.max()].sum()) >= _BESIDE for centre in centres)
     # a mask must reach neither its own source nor another one
     between = np.median(centres[:, None] - centres[None], axis=2)

@@ -258,11 +258,13 @@ def _sum_products(
         return
     for x in range(len(data)):
         for i in range(n):
-            total = 0.0
+            right, own = 0.0, 0.0
             for y in range(n_cross):
-                total += weight[x, y] * basis[i, y] * data[x, y]
-            vector[x, i] = total
-            for j in range(i + 1):
+                part = weight[x, y] * basis[i, y]
+                right += part * data[x, y]
+                own += part * basis[i, y]
+            vector[x, i], matrix[x, i, i] = right, own
+            for j in range(i):
                 total = 0.0
                 for y in range(n_cross):
                     total += weight[x, y] * basis[i, y] * basis[j, y]

@@ -11,6 +11,7 @@ from .linear import invert, normal
 __all__ = [
     "both_sides",
     "cover",
+    "free_in_all",
     "free_pixels",
     "polynomials",
     "raise_bins",
@@ -39,6 +40,16 @@ def cover(centre: FloatArray, reach: FloatArray, covered: NDArray[np.bool_]) -> 
             middle, most = centre[k, x], reach[k, x]
             for y in range(n_cross):
                 covered[x, y] |= abs(y - middle) <= most
+
+
+@compiled
+def free_in_all(clear: NDArray[np.bool_], out: NDArray[np.bool_]) -> None:
+    """Rows, shape (n_cross,), that are true in all columns of an image of shape (n_disp, n_cross)."""
+    for y in range(clear.shape[1]):
+        out[y] = True
+    for x in range(clear.shape[0]):
+        for y in range(clear.shape[1]):
+            out[y] &= clear[x, y]
 
 
 @compiled
