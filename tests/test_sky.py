@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.polynomial.legendre import legvander
 
-from optextract.background import _assemble, _assemble_all
 from optextract.bins import edges_uniform
 from optextract.compiled import hats, sky
 from optextract.profiles import Gaussian
 from optextract.reduced import reduced_by
+from optextract.smooth import assemble, assemble_all
 from optextract.solve import model_of, solve_columns
 
 N_DISP, N_CROSS = 61, 13
@@ -105,14 +105,14 @@ def test_normal_equations_of_products_of_polynomials(pixels, degree, gaps):
     data, weight, profiles = pixels
     basis = legvander(np.linspace(-1, 1, N_CROSS), 2).T
     reduced = reduced_by(data, weight, profiles[:, :0], basis)
-    along, matrix, vector = _assemble_all(reduced, degree, gaps)
+    along, matrix, vector = assemble_all(reduced, degree, gaps)
     polynomial = legvander(np.linspace(-1, 1, N_DISP), degree)
     steps = [(np.arange(N_DISP) >= gap) - 0.5 for gap in gaps]
     np.testing.assert_allclose(along, np.column_stack([polynomial, *steps]), atol=1e-13)
     terms = np.einsum("iy,xp->ipxy", basis, along).reshape(-1, weight.size)
     np.testing.assert_allclose(matrix, (terms * weight.ravel()) @ terms.T, atol=1e-9)
     np.testing.assert_allclose(vector, terms @ (weight * data).ravel(), atol=1e-9)
-    for found, told in zip(_assemble(reduced, along), (matrix, vector), strict=True):
+    for found, told in zip(assemble(reduced, along), (matrix, vector), strict=True):
         np.testing.assert_allclose(found, told, atol=1e-9)
 
 

@@ -9,20 +9,18 @@ next to nothing in noise; one that is free in each column costs 3 to 60 %.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
-from numpy.polynomial.legendre import legmul
 from numpy.typing import NDArray
 
 from .beneath import VARIES, common_mode, disagreement, least_disagreement, sky_varies
 from .compiled import contiguous
-from .compiled.fit import nested_drops
-from .compiled.sky import free_pixels, polynomials, slow_pulls, spread, wings
+from .compiled.sky import free_pixels, spread, wings
 from .kernel import cross_basis
 from .recipe import Background
 from .reduced import Reduced, reduced_by
-from .robust import median, robust_rms
+from .robust import median
+from .smooth import assemble, assemble_all, drops_of, find_gaps, slow_noise, solve_symmetric
 from .solve import invert_normal
 from .trace import information_criterion
 
@@ -34,7 +32,6 @@ _MAX_CROSS, _MAX_ALONG = 2, 8
 _LEAST_CLEAR = 5  # source-free pixels in the median column that can carry the background by themselves
 _WORTH = 1.25  # mean drop of chi2, in units of that by a term that only noise sees
 _QUARTER_DROP = 0.1015  # lower quartile of that: columns without lines tell it
-_GAP = 0.01  # fraction of the columns that must be empty in a row to make a detector gap
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,73 +109,6 @@ class BackgroundFit:
         # one product of matrices, not one for each column
         turned = (full.reshape(-1, full.shape[2]) @ self.covariance).reshape(full.shape)
         return np.einsum("xtm,xsm->xts", turned, full)
-
-
-def _gaps(used: NDArray[np.bool_]) -> list[int]:
-    """First column after each detector gap: a run of empty columns between columns with data."""
-    if used.all():
-        return []
-    n_disp = len(used)
-    change = np.flatnonzero(np.diff(np.concatenate([[0], (~used).astype(int), [0]])))
-    starts, ends = change[::2], change[1::2]
-    least = max(4, int(_GAP * n_disp))
-    return [int(e) for s, e in zip(starts, ends, strict=True) if e - s >= least and s > 0 and e < n_disp]
-
-
-@lru_cache(maxsize=16)
-def _products(degree: int) -> FloatArray:
-    """Products of two Legendre polynomials as sums of such, shape ((degree + 1)^2, 2 degree + 1)."""
-    each = np.eye(degree + 1)
-    out = np.zeros((degree + 1, degree + 1, 2 * degree + 1))
-    for p in range(degree + 1):
-        for q in range(degree + 1):
-            terms = legmul(each[p], each[q])
-            out[p, q, : len(terms)] = terms
-    return out.reshape(-1, 2 * degree + 1)
-
-
-def _assemble(reduced: Reduced, along: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Normal equations of the smooth background, ordered (cross term, dispersion term)."""
-    n_background, n_along = reduced.matrix.shape[1], along.shape[1]
-    matrix = np.empty((n_background, n_along, n_background, n_along))
-    for i in range(n_background):
-        for j in range(i, n_background):
-            block = along.T @ (reduced.matrix[:, i, j][:, None] * along)
-            matrix[i, :, j, :] = block
-            matrix[j, :, i, :] = block.T
-    size = n_background * n_along
-    return matrix.reshape(size, size), (reduced.vector.T @ along).ravel()
-
-
-def _assemble_all(reduced: Reduced, degree: int, gaps: list[int]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Terms along dispersion up to a degree, and steps at the gaps, with their normal equations."""
-    n_disp, n_background = reduced.vector.shape
-    polynomial = np.empty((2 * degree + 1, n_disp))
-    polynomials(polynomial)
-    along = polynomial[: degree + 1].T
-    if gaps:
-        steps = [(np.arange(n_disp) >= gap).astype(float) - 0.5 for gap in gaps]
-        along = np.concatenate([along, *[step[:, None] for step in steps]], axis=1)
-        return along, *_assemble(reduced, along)
-    # the product of two polynomials is a sum of polynomials, so that a few moments tell all elements
-    blocks = _products(degree) @ (polynomial @ reduced.matrix.reshape(n_disp, -1))
-    matrix = blocks.reshape(degree + 1, degree + 1, n_background, n_background).transpose(2, 0, 3, 1)
-    size = n_background * (degree + 1)
-    return along, matrix.reshape(size, size), (reduced.vector.T @ along).ravel()
-
-
-def _solve_symmetric(matrix: FloatArray, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Solution and covariance; directions that the data do not see stay zero."""
-    diagonal = matrix.diagonal()
-    seen = diagonal > 0
-    root = 1.0 / np.sqrt(np.where(seen, diagonal, 1.0))
-    scaled = matrix * root * root[:, None]
-    scaled.flat[:: len(scaled) + 1] = 1.0
-    values, vectors = np.linalg.eigh(scaled)
-    inverse_values = np.where(values > 1e-10 * values[-1], 1.0 / np.maximum(values, 1e-300), 0.0)
-    root = np.where(seen, root, 0.0)
-    inverse = (vectors * inverse_values) @ vectors.T * root * root[:, None]
-    return inverse @ vector, inverse
 
 
 def fit_background(
@@ -354,8 +284,8 @@ def _fit_like(data: FloatArray, weight: FloatArray, profiles: FloatArray, like: 
     if like.dispersion_basis is None:
         return replace(_per_column(data, weight, profiles, like.degree, like.test), rows=like.rows)
     reduced = reduced_by(data, weight, profiles, like.basis)
-    matrix, vector = _assemble(reduced, like.dispersion_basis)
-    solution, covariance = _solve_symmetric(matrix, vector)
+    matrix, vector = assemble(reduced, like.dispersion_basis)
+    solution, covariance = solve_symmetric(matrix, vector)
     image = _image(like.dispersion_basis @ solution.reshape(len(like.basis), -1).T, like.basis)
     return replace(like, image=image, covariance=covariance)
 
@@ -372,8 +302,8 @@ def _choose_smooth(
     if not len(used):
         return _nothing(data, {"choice": "none: no pixel is free of the sources"})
     most = min(_MAX_ALONG, max(len(used) // 20, 0)) if settings.along_degree == "auto" else int(settings.along_degree)
-    gaps = _gaps(reduced.used)
-    along, matrix, vector = _assemble_all(reduced, most, gaps)
+    gaps = find_gaps(reduced.used)
+    along, matrix, vector = assemble_all(reduced, most, gaps)
     n_along = along.shape[1]
     n_poly = most + 1
 
@@ -384,13 +314,13 @@ def _choose_smooth(
 
     degrees = range(-1, highest + 1) if settings.degree == "auto" else [highest]
     orders = range(most + 1) if settings.along_degree == "auto" else [most]
-    noise = _slow_noise(reduced, _rough_solution(matrix, vector), along)
+    noise = slow_noise(reduced, along, matrix, vector)
     # what one more coefficient costs
     each = information_criterion(0.0, 1, max(len(used) * 2.0 / noise**2, 2.0))
     best: tuple[float, int, int, bool] | None = None
     for degree in degrees:
         for steps in (False, True) if gaps and degree >= 0 else (False,):
-            drops = _nested_drops(matrix, vector, subset(degree, most, steps)) if degree >= 0 else []
+            drops = drops_of(matrix, vector, subset(degree, most, steps)) if degree >= 0 else []
             for order in orders if degree >= 0 else [0]:
                 n_free = (degree + 1) * (order + 1 + (len(gaps) if steps else 0))
                 drop = drops[n_free - 1] if n_free else 0.0
@@ -403,40 +333,13 @@ def _choose_smooth(
     if degree < 0:
         return _nothing(data, {**test, "choice": "none: the clean rows do not reject zero"})
     index = np.sort(subset(degree, order, steps))
-    solution, covariance = _solve_symmetric(matrix[np.ix_(index, index)], vector[index])
+    solution, covariance = solve_symmetric(matrix[np.ix_(index, index)], vector[index])
     terms = np.ascontiguousarray(along[:, [*range(order + 1), *(range(n_poly, n_along) if steps else ())]])
     image = _image(terms @ solution.reshape(degree + 1, -1).T, basis[: degree + 1])
     test["choice"] = f"smooth, degree {degree} across and {order} along dispersion" + (
         ", stepping at gaps" if steps else ""
     )
     return BackgroundFit(image, degree, "smooth", order, len(index), test, basis[: degree + 1], terms, covariance)
-
-
-def _rough_solution(matrix: FloatArray, vector: FloatArray) -> FloatArray:
-    """Solution where all that counts is what it leaves."""
-    diagonal = matrix.diagonal()
-    root = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    scaled = matrix * root * root[:, None]
-    scaled.flat[:: len(scaled) + 1] = 1.0 + 1e-9
-    return np.asarray(np.linalg.solve(scaled, vector * root) * root)
-
-
-def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]) -> list[float]:
-    """Drop of chi2 of each leading part of the coefficients."""
-    drops = np.empty(len(index))
-    nested_drops(matrix, vector, index, drops)
-    return [float(drop) for drop in drops.tolist()]
-
-
-def _slow_noise(reduced: Reduced, solution: FloatArray, along: FloatArray, n_bin: int = 20) -> float:
-    """Empirical factor on the errors of the mean background over 20 columns, at least one."""
-    n_disp, n_background = reduced.vector.shape
-    if n_disp // n_bin < 10:
-        return 1.0
-    level = along @ solution.reshape(n_background, -1).T
-    pulls = np.empty(n_disp // n_bin + 1)
-    count = slow_pulls(reduced.matrix, reduced.vector, contiguous(level), n_bin, pulls)
-    return max(1.0, robust_rms(pulls[:count])) if count >= 10 else 1.0
 
 
 def _image(level: FloatArray, basis: FloatArray) -> FloatArray:
