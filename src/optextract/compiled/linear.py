@@ -145,29 +145,6 @@ def invert_all(matrix: FloatArray, inverse: FloatArray, seen: NDArray[np.bool_])
 
 
 @compiled
-def _solve_alone(
-    data: FloatArray,
-    weight: FloatArray,
-    terms: FloatArray,
-    coefficients: FloatArray,
-    covariance: FloatArray,
-    chi2: FloatArray,
-) -> None:
-    """The solution of all columns for a single term: all sums in one loop, which so short ones begin and end with."""
-    for x in range(len(data)):
-        top, norm, square = 0.0, 0.0, 0.0
-        for y in range(data.shape[1]):
-            share, weighted = terms[x, 0, y] * weight[x, y], weight[x, y] * data[x, y]
-            top += share * data[x, y]
-            norm += share * terms[x, 0, y]
-            square += weighted * data[x, y]
-        seen = norm > 1e-250
-        coefficients[x, 0] = top / norm if seen else 0.0
-        covariance[x, 0, 0] = 1.0 / norm if seen else np.inf
-        chi2[x] = max(square - coefficients[x, 0] * top, 0.0)
-
-
-@compiled
 def solve_all(
     data: FloatArray,
     weight: FloatArray,
@@ -178,9 +155,6 @@ def solve_all(
 ) -> None:
     """Solution of all columns: see `optextract.solve.solve_columns`."""
     n_disp, n_term, _ = terms.shape
-    if n_term == 1:
-        _solve_alone(data, weight, terms, coefficients, covariance, chi2)
-        return
     matrix, inverse, lower = np.zeros((n_term, n_term)), np.zeros((n_term, n_term)), np.zeros((n_term + 1, n_term))
     vector, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
     for x in range(n_disp):
@@ -236,7 +210,7 @@ def _sum_products(
     """Normal equations of each column, of terms that are the same in all: see `reduce_all`."""
     n, n_cross = basis.shape
     if n == 3:
-        # a parabola, as the choice begins with: all sums in one loop, see above
+        # a parabola, as the choice begins with: rows are few, and all sums together cost little more than one
         for x in range(len(data)):
             m00, m10, m11, m20, m21, m22, v0, v1, v2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             for y in range(n_cross):
