@@ -14,6 +14,7 @@ FloatArray = NDArray[np.float64]
 #: What is added to the unit diagonal: it matters only where terms are degenerate, and turns a singular matrix into a
 #: huge variance there.
 _RIDGE = 1e-12
+_LEAST = 1e-250  # of a normal matrix's diagonal: the inverse of less overflows
 
 
 @compiled
@@ -35,11 +36,14 @@ def normal(
     """
     n_term, n_cross = terms.shape[1], terms.shape[2]
     for t in range(n_term):
-        total = 0.0
+        # rows are few: sums that are taken together cost little more than one
+        right, own = 0.0, 0.0
         for y in range(n_cross):
-            total += terms[x, t, y] * weight[x, y] * data[x, y]
-        vector[t] = total
-        for s in range(t + 1):
+            part = weight[x, y] * terms[x, t, y]
+            right += part * data[x, y]
+            own += part * terms[x, t, y]
+        vector[t], matrix[t, t] = right, own
+        for s in range(t):
             total = 0.0
             for y in range(n_cross):
                 total += terms[x, t, y] * weight[x, y] * terms[x, s, y]
@@ -70,7 +74,7 @@ def invert(matrix: FloatArray, inverse: FloatArray, seen: NDArray[np.bool_], low
     for i in range(n):
         top = max(top, matrix[i, i])
     # what is left of a profile's wing 15 decades down says nothing, and its inverse overflows
-    least = max(1e-30 * top, 1e-250)
+    least = max(1e-30 * top, _LEAST)
     for i in range(n):
         seen[i] = matrix[i, i] > least
         lower[n, i] = 1.0 / np.sqrt(matrix[i, i]) if seen[i] else 0.0
@@ -155,6 +159,9 @@ def solve_all(
 ) -> None:
     """Solution of all columns: see `optextract.solve.solve_columns`."""
     n_disp, n_term, _ = terms.shape
+    if n_term == 1:
+        _solve_one(data, weight, terms, coefficients, covariance, chi2)
+        return
     matrix, inverse, lower = np.zeros((n_term, n_term)), np.zeros((n_term, n_term)), np.zeros((n_term + 1, n_term))
     vector, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
     for x in range(n_disp):
@@ -173,13 +180,39 @@ def solve_all(
 
 
 @compiled
+def _solve_one(
+    data: FloatArray,
+    weight: FloatArray,
+    terms: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
+    chi2: FloatArray,
+) -> None:
+    """The same for a single term, in a fifth of the time."""
+    n_disp, _, n_cross = terms.shape
+    for x in range(n_disp):
+        right, own, square = 0.0, 0.0, 0.0
+        for y in range(n_cross):
+            part = weight[x, y] * terms[x, 0, y]
+            right += part * data[x, y]
+            own += part * terms[x, 0, y]
+            square += data[x, y] * weight[x, y] * data[x, y]
+        seen = own > _LEAST
+        flux = right / own if seen else 0.0
+        coefficients[x, 0] = flux
+        covariance[x, 0, 0] = 1.0 / own if seen else np.inf
+        chi2[x] = max(square - flux * right, 0.0)
+
+
+@compiled
 def combine(terms: FloatArray, coefficients: FloatArray, image: FloatArray) -> None:
     """Sum of terms times coefficients, shape (n_disp, n_cross)."""
     n_disp, n_term, n_cross = terms.shape
     for x in range(n_disp):
+        first = coefficients[x, 0] if n_term else 0.0
         for y in range(n_cross):
-            image[x, y] = 0.0
-        for t in range(n_term):
+            image[x, y] = first * terms[x, 0, y] if n_term else 0.0
+        for t in range(1, n_term):
             value = coefficients[x, t]
             for y in range(n_cross):
                 image[x, y] += value * terms[x, t, y]
