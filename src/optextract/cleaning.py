@@ -16,7 +16,6 @@ from .background import BackgroundFit, fit_background
 from .beneath import near_rows
 from .choose import Choice
 from .compiled import contiguous
-from .compiled.sky import free_in_all
 from .compiled.sums import pick_pulls
 from .empirical import correct_profile
 from .errors import RecipeError, bad_value
@@ -33,7 +32,7 @@ from .revise import find_slope, model_light, revised_variance
 from .robust import median, robust_rms
 from .rough import rough_background
 from .solve import solve_columns
-from .twins import clear_of, mask_or_model
+from .twins import clear_of, free_rows, mask_or_model
 from .window import Window
 
 __all__ = ["clean", "polish", "rejection_mode", "sweep"]
@@ -302,8 +301,7 @@ def _background(
     like: BackgroundFit | None = None,
 ) -> BackgroundFit:
     rows = _asked_rows(window, recipe)
-    always_clear = np.empty(window.n_cross, dtype=bool)
-    free_in_all(clear, always_clear)
+    always_clear = free_rows(clear)
     index = np.arange(window.n_cross)
     below = always_clear & (index < model.centre.min())
     above = always_clear & (index > model.centre.max())

@@ -1,4 +1,4 @@
-"""Negative twins of the sources: the pixels that they cover, and whether these are masked or modelled."""
+"""Pixels that sources and their negative twins cover, and whether the twins are masked or modelled."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous
-from .compiled.sky import cover, free_pixels
+from .compiled.sky import cover, free_in_all, free_pixels
 from .robust import median
 from .window import Window
 
-__all__ = ["clear_of", "mask_or_model"]
+__all__ = ["clear_of", "free_rows", "mask_or_model"]
 
 FloatArray = NDArray[np.float64]
 
@@ -85,3 +85,20 @@ def clear_of(
         far = reach if offset == 0.0 else 0.6 * reach
         cover(centres + offset, far * fwhm + 0.5, covered)
     return ~covered
+
+
+def free_rows(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows that are free of sources in all columns.
+
+    Parameters
+    ----------
+    clear : ndarray of bool, shape (n_disp, n_cross)
+        From `clear_of`.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_cross,)
+    """
+    rows = np.empty(clear.shape[1], dtype=bool)
+    free_in_all(clear, rows)
+    return rows
