@@ -11,16 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from .beneath import VARIES, common_mode, disagreement, least_disagreement, sky_varies
-from .compiled.fit import nested_drops
+from .compiled import contiguous
+from .compiled.sky import free_pixels, spread, wings
 from .kernel import cross_basis
 from .recipe import Background
 from .reduced import Reduced, reduced_by
-from .robust import median, robust_rms
-from .solve import invert_normal, model_of, solve_columns
+from .robust import median
+from .smooth import assemble, assemble_all, drops_of, find_gaps, slow_noise, solve_symmetric
+from .solve import invert_normal
 from .trace import information_criterion
 
 __all__ = ["BackgroundFit", "fit_background"]
@@ -31,7 +32,6 @@ _MAX_CROSS, _MAX_ALONG = 2, 8
 _LEAST_CLEAR = 5  # source-free pixels in the median column that can carry the background by themselves
 _WORTH = 1.25  # mean drop of chi2, in units of that by a term that only noise sees
 _QUARTER_DROP = 0.1015  # lower quartile of that: columns without lines tell it
-_GAP = 0.01  # fraction of the columns that must be empty in a row to make a detector gap
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,52 +111,6 @@ class BackgroundFit:
         return np.einsum("xtm,xsm->xts", turned, full)
 
 
-def _gaps(weight: FloatArray) -> list[int]:
-    """First column after each detector gap: a run of empty columns between columns with data."""
-    empty = ~(weight > 0).any(axis=1)
-    if not empty.any():
-        return []
-    n_disp = len(weight)
-    change = np.flatnonzero(np.diff(np.concatenate([[0], empty.astype(int), [0]])))
-    starts, ends = change[::2], change[1::2]
-    least = max(4, int(_GAP * n_disp))
-    return [int(e) for s, e in zip(starts, ends, strict=True) if e - s >= least and s > 0 and e < n_disp]
-
-
-def _along_basis(n_disp: int, degree: int, gaps: list[int]) -> FloatArray:
-    x = np.linspace(-1, 1, n_disp) if n_disp > 1 else np.zeros(1)
-    steps = [(np.arange(n_disp) >= gap).astype(float) - 0.5 for gap in gaps]
-    return np.concatenate([legvander(x, degree), *[s[:, None] for s in steps]], axis=1)
-
-
-def _assemble(reduced: Reduced, along: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Normal equations of the smooth background, ordered (cross term, dispersion term)."""
-    n_background, n_along = reduced.matrix.shape[1], along.shape[1]
-    matrix = np.empty((n_background, n_along, n_background, n_along))
-    for i in range(n_background):
-        for j in range(i, n_background):
-            block = along.T @ (reduced.matrix[:, i, j][:, None] * along)
-            matrix[i, :, j, :] = block
-            matrix[j, :, i, :] = block.T
-    size = n_background * n_along
-    vector = (reduced.vector.T @ along).ravel()
-    return matrix.reshape(size, size), vector
-
-
-def _solve_symmetric(matrix: FloatArray, vector: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-    """Solution, covariance and drop of chi2; directions that the data do not see stay zero."""
-    diagonal = np.diag(matrix)
-    seen = diagonal > 0
-    root = np.sqrt(np.where(seen, diagonal, 1.0))
-    scaled = matrix / np.outer(root, root)
-    scaled[np.diag_indices_from(scaled)] = 1.0
-    values, vectors = np.linalg.eigh(scaled)
-    inverse_values = np.where(values > 1e-10 * values[-1], 1.0 / np.maximum(values, 1e-300), 0.0)
-    inverse = (vectors * inverse_values) @ vectors.T / np.outer(root, root) * np.outer(seen, seen)
-    solution = inverse @ vector
-    return solution, inverse, float(vector @ solution)
-
-
 def fit_background(
     data: FloatArray,
     weight: FloatArray,
@@ -204,24 +158,25 @@ def fit_background(
     if near:
         # far off a tilted sky line is in other columns, and the two sides have little in common
         sides = sides[0] & near[0], sides[1] & near[0]
-    allowed = weight * rows
-    apart = allowed * clear
-    if not _surrounded(apart, allowed, sides):
+    data, weight, profiles = contiguous(data), contiguous(weight), contiguous(profiles)
+    apart, surrounded = _free(weight, rows, clear, sides)
+    if not surrounded:
         # the clear rows would have to be extrapolated under the source: let all rows speak, and ask them for less
-        return _fit_once(data, allowed, profiles, settings, sides, like, highest=1)
+        return _fit_once(data, weight * rows, profiles, settings, sides, like, highest=1)
     # the wings come off with the fluxes of the pixels near the sources; again where that needs the background
-    light = _wings(data, weight, profiles)
-    faint = np.abs(light * (apart > 0)).max() * np.sqrt(weight.max()) < 0.01
-    values = np.where(weight > 0, data - light, 0.0) if not faint else data
-    fit = _fit_once(values, apart, profiles[:, :0], settings, sides, like)
+    light, nothing = np.empty(data.shape), profiles[:, :0]
+    most, heaviest = wings(data, weight, profiles, apart, light)
+    faint = most * np.sqrt(heaviest) < 0.01
+    values = data if faint else data - light
+    fit = _fit_once(values, apart, nothing, settings, sides, like)
     for _ in range(0 if faint else 2):
-        light = _wings(np.where(weight > 0, data - fit.image, 0.0), weight, profiles)
-        values = np.where(weight > 0, data - light, 0.0)
-        fit = _fit_once(values, apart, profiles[:, :0], settings, sides, like)
-    near = tuple(rows for rows in near if _surrounded(apart * rows, allowed * rows, sides))
-    if like is not None or not near or fit.along != "column":
+        wings(data - fit.image, weight, profiles, apart, light)
+        values = data - light
+        fit = _fit_once(values, apart, nothing, settings, sides, like)
+    if like is not None or fit.along != "column":
         return fit
-    return _near_if_unlike(values, apart, profiles, fit, near)
+    near = tuple(part for part in near if _free(weight, rows & part, clear, sides)[1])
+    return _near_if_unlike(values, apart, profiles, fit, near) if near else fit
 
 
 def _near_if_unlike(
@@ -260,25 +215,21 @@ def _near_if_unlike(
     return replace(chosen, test={**fit.test, "near_disagreement": amount, "choice": words})
 
 
-def _surrounded(apart: FloatArray, allowed: FloatArray, sides: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> bool:
-    """Whether source-free pixels on both sides are many enough to carry the background between them."""
-    # sums as products with ones: several times faster than to count along an axis
-    ones, clear = np.ones(allowed.shape[1]), (apart > 0).astype(float)
-    usable = (allowed > 0) @ ones
-    seen = usable > 0
-    n_seen = int(seen.sum())
-    per_row = np.ones(len(clear)) @ clear
-    beside = [per_row[side].sum() for side in sides]
+def _free(
+    weight: FloatArray,
+    rows: NDArray[np.bool_],
+    clear: NDArray[np.bool_],
+    sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+) -> tuple[FloatArray, bool]:
+    """Weights of source-free pixels, and whether those on both sides are enough to carry the background between."""
+    apart, per_row = np.empty(weight.shape), np.empty(weight.shape[1])
+    usable, free = np.empty((2, len(weight) + 1))
+    n_seen = free_pixels(weight, rows, clear, apart, usable, free, per_row)
+    beside = [float(per_row[side].sum()) for side in sides]
     if any(side.any() for side in sides) and min(beside) < 1.5 * n_seen:
-        return False
-    free = (clear @ ones)[seen]
-    return median(free) >= _LEAST_CLEAR and median(free / usable[seen]) >= 0.4
-
-
-def _wings(data: FloatArray, weight: FloatArray, profiles: FloatArray) -> FloatArray:
-    """The sources' light in every pixel, from a fit without background."""
-    solution = solve_columns(data, weight, profiles)
-    return model_of(profiles, solution.coefficients)
+        return apart, False
+    free = free[:n_seen]
+    return apart, median(free) >= _LEAST_CLEAR and median(free / usable[:n_seen]) >= 0.4
 
 
 def _fit_once(
@@ -295,7 +246,7 @@ def _fit_once(
         return _fit_like(data, weight, profiles, like)
     asked = settings.degree
     highest = highest if asked == "auto" else int(asked)
-    highest = min(highest, max(int(((weight > 0).any(axis=0)).sum()) - profiles.shape[1] - 1, 0))
+    highest = min(highest, max(int(np.count_nonzero(_told(weight))) - profiles.shape[1] - 1, 0))
     basis = cross_basis(data.shape[1], highest)
     reduced = reduced_by(data, weight, profiles, basis)
     if settings.along == "column":
@@ -333,9 +284,9 @@ def _fit_like(data: FloatArray, weight: FloatArray, profiles: FloatArray, like: 
     if like.dispersion_basis is None:
         return replace(_per_column(data, weight, profiles, like.degree, like.test), rows=like.rows)
     reduced = reduced_by(data, weight, profiles, like.basis)
-    matrix, vector = _assemble(reduced, like.dispersion_basis)
-    solution, covariance, _ = _solve_symmetric(matrix, vector)
-    image = (like.dispersion_basis @ solution.reshape(len(like.basis), -1).T) @ like.basis
+    matrix, vector = assemble(reduced, like.dispersion_basis)
+    solution, covariance = solve_symmetric(matrix, vector)
+    image = _image(like.dispersion_basis @ solution.reshape(len(like.basis), -1).T, like.basis)
     return replace(like, image=image, covariance=covariance)
 
 
@@ -347,14 +298,12 @@ def _nothing(data: FloatArray, test: dict[str, float | str]) -> BackgroundFit:
 def _choose_smooth(
     data: FloatArray, reduced: Reduced, basis: FloatArray, settings: Background, highest: int
 ) -> BackgroundFit:
-    n_disp = len(data)
     used = np.flatnonzero(reduced.used)
     if not len(used):
         return _nothing(data, {"choice": "none: no pixel is free of the sources"})
     most = min(_MAX_ALONG, max(len(used) // 20, 0)) if settings.along_degree == "auto" else int(settings.along_degree)
-    gaps = _gaps(reduced.used[:, None].astype(float))
-    along = _along_basis(n_disp, most, gaps)
-    matrix, vector = _assemble(reduced, along)
+    gaps = find_gaps(reduced.used)
+    along, matrix, vector = assemble_all(reduced, most, gaps)
     n_along = along.shape[1]
     n_poly = most + 1
 
@@ -365,16 +314,17 @@ def _choose_smooth(
 
     degrees = range(-1, highest + 1) if settings.degree == "auto" else [highest]
     orders = range(most + 1) if settings.along_degree == "auto" else [most]
-    noise = _slow_noise(reduced, _rough_solution(matrix, vector), along)
-    n_effective = max(len(used) * 2.0 / noise**2, 2.0)
+    noise = slow_noise(reduced, along, matrix, vector)
+    # what one more coefficient costs
+    each = information_criterion(0.0, 1, max(len(used) * 2.0 / noise**2, 2.0))
     best: tuple[float, int, int, bool] | None = None
     for degree in degrees:
         for steps in (False, True) if gaps and degree >= 0 else (False,):
-            drops = _nested_drops(matrix, vector, subset(degree, most, steps)) if degree >= 0 else np.zeros(1)
+            drops = drops_of(matrix, vector, subset(degree, most, steps)) if degree >= 0 else []
             for order in orders if degree >= 0 else [0]:
                 n_free = (degree + 1) * (order + 1 + (len(gaps) if steps else 0))
                 drop = drops[n_free - 1] if n_free else 0.0
-                criterion = information_criterion(-drop, n_free, n_effective, noise)
+                criterion = n_free * each - drop / noise**2
                 if best is None or criterion < best[0]:
                     best = (criterion, degree, order, steps)
     assert best is not None  # the loops run at least once
@@ -382,59 +332,41 @@ def _choose_smooth(
     test: dict[str, float | str] = {"slow_noise": noise, "bic_gain": -best[0]}
     if degree < 0:
         return _nothing(data, {**test, "choice": "none: the clean rows do not reject zero"})
-    index = subset(degree, order, steps)
-    index = np.sort(index)
-    solution, covariance, _ = _solve_symmetric(matrix[np.ix_(index, index)], vector[index])
-    terms = along[:, [*range(order + 1), *(range(n_poly, n_along) if steps else ())]]
-    coefficients = solution.reshape(degree + 1, terms.shape[1])
-    image = (terms @ coefficients.T) @ basis[: degree + 1]
+    index = np.sort(subset(degree, order, steps))
+    solution, covariance = solve_symmetric(matrix[np.ix_(index, index)], vector[index])
+    terms = np.ascontiguousarray(along[:, [*range(order + 1), *(range(n_poly, n_along) if steps else ())]])
+    image = _image(terms @ solution.reshape(degree + 1, -1).T, basis[: degree + 1])
     test["choice"] = f"smooth, degree {degree} across and {order} along dispersion" + (
         ", stepping at gaps" if steps else ""
     )
     return BackgroundFit(image, degree, "smooth", order, len(index), test, basis[: degree + 1], terms, covariance)
 
 
-def _rough_solution(matrix: FloatArray, vector: FloatArray) -> FloatArray:
-    """Solution where all that counts is what it leaves."""
-    root = np.sqrt(np.where(np.diag(matrix) > 0, np.diag(matrix), 1.0))
-    scaled = matrix / np.outer(root, root)
-    scaled[np.diag_indices_from(scaled)] = 1.0 + 1e-9
-    return np.linalg.solve(scaled, vector / root) / root
+def _image(level: FloatArray, basis: FloatArray) -> FloatArray:
+    """The background in each pixel from what each term counts in each column, shape (n_disp, n_background)."""
+    image = np.empty((len(level), basis.shape[1]))
+    spread(contiguous(level), contiguous(basis), image)
+    return image
 
 
-def _nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]) -> FloatArray:
-    """Drop of chi2 of each leading part of the coefficients."""
-    drops = np.empty(len(index))
-    nested_drops(matrix, vector, index, drops)
-    return drops
-
-
-def _slow_noise(reduced: Reduced, solution: FloatArray, along: FloatArray, n_bin: int = 20) -> float:
-    """Empirical factor on the errors of the mean background over 20 columns, at least one."""
-    n_background = reduced.matrix.shape[1]
-    coefficients = along @ solution.reshape(n_background, -1).T
-    left = reduced.vector[:, 0] - np.einsum("xj,xj->x", reduced.matrix[:, 0], coefficients)
-    whole = len(left) // n_bin * n_bin
-    if whole < 10 * n_bin:
-        return 1.0
-    top = left[:whole].reshape(-1, n_bin).sum(axis=1)
-    bottom = reduced.matrix[:whole, 0, 0].reshape(-1, n_bin).sum(axis=1)
-    seen = bottom > 0
-    return max(1.0, robust_rms(top[seen] / np.sqrt(bottom[seen]))) if seen.sum() >= 10 else 1.0
+def _told(weight: FloatArray) -> NDArray[np.bool_]:
+    """Rows with any weight, shape (n_cross,)."""
+    # a product with ones is several times faster than to look along the axis
+    return np.asarray(np.ones(len(weight)) @ weight > 0)
 
 
 def _per_column(
     data: FloatArray, weight: FloatArray, profiles: FloatArray, degree: int, test: dict[str, float | str]
 ) -> BackgroundFit:
     basis = cross_basis(data.shape[1], degree)
-    told = np.flatnonzero((weight > 0).any(axis=0))
+    told = np.flatnonzero(_told(weight))
     if len(told):
         # beyond the rows that tell of it a polynomial goes anywhere: it is held at its last value
         basis = np.ascontiguousarray(basis[:, np.clip(np.arange(data.shape[1]), told[0], told[-1])])
     reduced = reduced_by(data, weight, profiles, basis)
     inverse, seen = invert_normal(reduced.matrix)
     coefficients = np.einsum("xbc,xc->xb", inverse, reduced.vector)
-    image = coefficients @ basis
+    image = _image(coefficients, basis)
     n_parameters = int(seen.sum())
     return BackgroundFit(image, degree, "column", 0, n_parameters, test, basis, None, inverse)
 

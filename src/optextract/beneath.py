@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous
+from .compiled.sky import both_sides
 from .compiled.sums import side_pulls
 from .reduced import Reduced, reduced_by
 from .robust import median, robust_rms
@@ -188,12 +189,11 @@ def common_mode(
     dict
         ``side_correlation`` and its ``significance``; nothing where there are too few columns with both sides.
     """
-    means = np.empty((2, len(data)))
-    for side, mean in zip(sides, means, strict=True):
-        side_pulls(contiguous(data), contiguous(image), contiguous(weight), side, mean)
-    below, above = means[:, np.isfinite(means).all(axis=0)]
-    if len(below) < 30:
+    means = np.empty((2, len(data) + 1))
+    count = both_sides(contiguous(data), contiguous(image), contiguous(weight), *sides, means)
+    if count < 30:
         return {}
+    below, above = means[:, :count]
     # outliers (cosmic rays on one side) must neither hide nor feign a correlation
     for pull in (below, above):
         most = 4 * robust_rms(pull)

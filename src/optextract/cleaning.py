@@ -32,7 +32,7 @@ from .revise import find_slope, model_light, revised_variance
 from .robust import MAD, median
 from .rough import rough_background
 from .solve import solve_columns
-from .twins import clear_of, mask_or_model
+from .twins import clear_of, free_rows, mask_or_model
 from .window import Window
 
 __all__ = ["clean", "polish", "rejection_mode", "sweep"]
@@ -177,7 +177,20 @@ def clean(
     slow = _slow_noise(window, background.image, kept, clear)
     sources = _mixed(model.profiles[:, : len(model.centre)], found)
     return Layers(
-        profiles, sources, model.centre, model.fwhm, background, found, weight, kept, clear, mode, noise, slow, slope
+        profiles,
+        sources,
+        model.profiles,
+        model.centre,
+        model.fwhm,
+        background,
+        found,
+        weight,
+        kept,
+        clear,
+        mode,
+        noise,
+        slow,
+        slope,
     )
 
 
@@ -225,17 +238,16 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     modelled = layers.nod_mode == "model" and recipe.nods.depths is None
     if wanted == "auto" and modelled and min(np.abs(nods)) < _TWINS_APART * median(layers.fwhm):
         return layers  # between twins of free depth a correction of the wings and the depths are one and the same
-    model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
+    model = _Model(layers.model, layers.centre, layers.fwhm)
     n_source = len(model.centre)
-    places = [(offset, k) for offset in (0.0, *nods) for k in range(n_source)]
-    count = len(places) if modelled else n_source
-    kept = _without_lines(layers.kept, layers.rejected)
+    offsets = (0.0, *nods) if modelled else (0.0,)
+    count = n_source * len(offsets)
     correction = correct_profile(
-        np.where(kept > 0, window.data - layers.background.image, 0.0),
-        kept,
+        window.data - layers.background.image,
+        _without_lines(layers.kept, layers.rejected),
         model.profiles[:, :count],
-        np.stack([model.centre[k] + offset for offset, k in places[:count]]),
-        np.stack([model.fwhm[k] for _, k in places[:count]]),
+        np.concatenate([model.centre + offset for offset in offsets]),
+        np.concatenate([model.fwhm for _ in offsets]),
         n_source,
         noise=max(layers.noise, layers.slow),
         step=_KNOTS_FINE if recipe.profile.kind == "spline" else _KNOTS,
@@ -297,7 +309,7 @@ def _background(
     like: BackgroundFit | None = None,
 ) -> BackgroundFit:
     rows = _asked_rows(window, recipe)
-    always_clear = clear.all(axis=0)
+    always_clear = free_rows(clear)
     index = np.arange(window.n_cross)
     below = always_clear & (index < model.centre.min())
     above = always_clear & (index > model.centre.max())

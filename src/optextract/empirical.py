@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous
+from .compiled.hats import hats_of, near_knots, offsets_from
 from .compiled.sums import hat_equations
 from .solve import model_of, solve_columns
 
@@ -82,23 +83,20 @@ def correct_profile(
     Correction
     """
     knots: FloatArray = np.arange(-round(_REACH / step), round(_REACH / step) + 1, dtype=float) * step
-    row = np.arange(data.shape[1])
-    offsets = (row - centres[:, :, None]) / fwhm[:, :, None]
-    every = max(len(data) // _TELLING, 1)  # so many columns tell what is typical
-    typical = _typical(profiles[::every, 0], offsets[0, ::every], knots)
+    data, weight, profiles = contiguous(data), contiguous(weight), contiguous(profiles)
+    offsets = np.empty((*centres.shape, data.shape[1]))
+    offsets_from(contiguous(centres), contiguous(fwhm), offsets)
+    typical = _typical(profiles, offsets, knots)
     prior = (_PRIOR_RELATIVE * typical) ** 2 + _PRIOR_FLOOR**2
     # a noise correction gains about one unit of chi2 per term; ask for a clear excess
     enough = len(knots) + 5.0 * np.sqrt(2.0 * len(knots))
     corrected, height, gain = profiles, np.zeros(len(knots)), 0.0
     for _ in range(rounds):
-        solution = solve_columns(data, weight, corrected)
-        flux = solution.coefficients
-        residual = data - model_of(corrected, flux)
         matrix, vector = np.zeros((len(knots), len(knots))), np.zeros(len(knots))
+        flux = solve_columns(data, weight, corrected).coefficients
+        residual = data - model_of(corrected, flux)
         for k in range(n_source):
-            hat_equations(
-                residual, contiguous(weight), contiguous(flux[:, k]), offsets[k], knots[0], step, matrix, vector
-            )
+            hat_equations(residual, weight, contiguous(flux[:, k]), offsets[k], knots[0], step, matrix, vector)
         left, right = matrix / noise**2 + np.diag(1 / prior), vector / noise**2 - height / prior
         root = np.sqrt(np.diag(left))  # a knot that sees much more light than another one leaves that one its say
         change = np.linalg.solve(left / np.outer(root, root), right / root) / root
@@ -108,27 +106,17 @@ def correct_profile(
         height = height + change
         # what is proportional to the profile is flux
         height = height - height @ typical / (typical @ typical) * typical
-        corrected = _apply(profiles, offsets, height, knots)
+        added = np.empty(profiles.shape)
+        hats_of(profiles, offsets, knots, height, added)
+        # scaled so that profile and correction together hold unit flux
+        corrected = (profiles + added) / (1.0 + added.sum(axis=2))[:, :, None]
     return Correction(corrected, gain, bool(gain > enough))
 
 
-def _typical(profile: FloatArray, offset: FloatArray, knots: FloatArray) -> FloatArray:
-    """Mean value of a profile near each knot."""
-    near = np.clip(np.searchsorted(knots, offset.ravel()), 0, len(knots) - 1)
-    inside = np.abs(offset.ravel()) <= _REACH
-    count = np.bincount(near[inside], minlength=len(knots))
-    total = np.bincount(near[inside], weights=profile.ravel()[inside], minlength=len(knots))
-    filled = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    seen = np.isfinite(filled)
-    return np.interp(knots, knots[seen], filled[seen]) if seen.any() else np.zeros(len(knots))
-
-
-def _apply(profiles: FloatArray, offsets: FloatArray, height: FloatArray, knots: FloatArray) -> FloatArray:
-    """Profiles plus correction, each scaled so that profile and correction together hold unit flux."""
-    out = np.empty_like(profiles)
-    for k in range(profiles.shape[1]):
-        added = np.interp(offsets[k], knots, height, left=0.0, right=0.0)
-        # a pixel cannot hold negative light
-        added = np.maximum(added, -profiles[:, k])
-        out[:, k] = (profiles[:, k] + added) / (1.0 + added.sum(axis=1))[:, None]
-    return out
+def _typical(profiles: FloatArray, offsets: FloatArray, knots: FloatArray) -> FloatArray:
+    """Mean value of the first profile near each knot."""
+    total, count = np.empty((2, len(knots)))
+    every = max(len(profiles) // _TELLING, 1)  # so many columns tell what is typical
+    near_knots(profiles, offsets, every, knots, _REACH, total, count)
+    seen = count > 0
+    return np.interp(knots, knots[seen], total[seen] / count[seen]) if seen.any() else np.zeros(len(knots))

@@ -61,6 +61,8 @@ class Layers:
         Linear terms: sources (with their twins where depths are given), then the negative twins that are free.
     sources : ndarray, shape (n_disp, n_source, n_cross)
         Profiles of the sources alone.
+    model : ndarray, shape (n_disp, n_source (1 + n_nod), n_cross)
+        Profiles of sources and negative twins as trace and shape tell them: nothing is corrected or mixed in.
     centre, fwhm : ndarray, shape (n_source, n_disp)
         Trace (row of the window) and width.
     background : BackgroundFit
@@ -85,6 +87,7 @@ class Layers:
 
     profiles: FloatArray
     sources: FloatArray
+    model: FloatArray
     centre: FloatArray
     fwhm: FloatArray
     background: BackgroundFit

@@ -10,6 +10,7 @@ from .bins import edges_uniform, median_bins
 from .choose import Choice
 from .compiled import contiguous
 from .compiled.order import middle_of_rows
+from .compiled.sky import raise_bins
 from .geometry import evaluate, terms_of
 from .locate import Start
 from .solve import model_of, solve_columns
@@ -59,19 +60,20 @@ def rough_background(
     centre, fwhm = evaluate(choice.fit.geometry, binned.column)
     terms = terms_of(choice.fit.shape.at(binned.column), centre, fwhm, nods, basis, window.n_cross)
     solution = solve_columns(binned.data, binned.weight, terms)
-    level = solution.coefficients[:, terms.shape[1] - len(basis) :] @ basis
-    image = np.repeat(level, np.diff(edges), axis=0)
-    shared = np.empty(window.n_disp)
+    level = contiguous(solution.coefficients[:, terms.shape[1] - len(basis) :] @ basis)
+    image, shared = np.empty((window.n_disp, window.n_cross)), np.zeros(window.n_disp)
+    raise_bins(level, edges, shared, image)
     use = clear & (weight > 0)
     if near and (np.count_nonzero(use & near[0], axis=1) >= _LEAST_ROWS).all():
         use = use & near[0]
-    middle_of_rows(contiguous(window.data - image), use, _LEAST_ROWS, shared)
+    middle_of_rows(window.data - image, use, _LEAST_ROWS, shared)
     few = np.flatnonzero(shared == 0.0)  # as it is where there are not enough
     if len(few):
         few = few[(np.count_nonzero(use[few], axis=1) < _LEAST_ROWS) & (weight[few] > 0).any(axis=1)]
     if len(few):
         shared[few] = _beneath(window, weight, choice, start, image, few)
-    return image + shared[:, None]
+    raise_bins(level, edges, shared, image)
+    return image
 
 
 def _beneath(

@@ -1,14 +1,16 @@
-"""Negative twins of the sources: the pixels that they cover, and whether these are masked or modelled."""
+"""Pixels that sources and their negative twins cover, and whether the twins are masked or modelled."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import contiguous
+from .compiled.sky import cover, free_in_all, free_pixels
 from .robust import median
 from .window import Window
 
-__all__ = ["clear_of", "mask_or_model"]
+__all__ = ["clear_of", "free_rows", "mask_or_model"]
 
 FloatArray = NDArray[np.float64]
 
@@ -42,26 +44,23 @@ def mask_or_model(
     masked = np.zeros((window.n_disp, window.n_cross), dtype=bool)
     if not nods:
         return "ignore", masked
-    row = np.arange(window.n_cross)
     half = np.maximum(1.5 * fwhm, 2.0)
     for offset in nods:
-        for centre, reach in zip(centres, half, strict=True):
-            masked |= np.abs(row - (centre + offset)[:, None]) <= reach[:, None]
+        cover(centres + offset, half, masked)
     if mode in ("mask", "model"):
         return mode, masked
-    near = np.zeros_like(masked)
-    for centre, reach in zip(centres, half, strict=True):
-        near |= np.abs(row - centre[:, None]) <= reach[:, None]
-    usable = window.weight > 0
-    free = usable & ~masked & ~near
-    left = free.sum(axis=1)[usable.any(axis=1)]
+    taken = masked.copy()
+    cover(contiguous(centres), half, taken)
+    every, apart, per_row = np.ones(window.n_cross, dtype=bool), np.empty(taken.shape), np.empty(window.n_cross)
+    usable, free = np.empty((2, window.n_disp + 1))
+    left = free[: free_pixels(contiguous(window.weight), every, ~taken, apart, usable, free, per_row)]
     # a background between them needs rows on both sides of each source
-    seen = np.count_nonzero(free, axis=0) > 0.5 * window.n_disp
+    row, seen = np.arange(window.n_cross), per_row > 0.5 * window.n_disp
     both = all(min(seen[row < centre.min()].sum(), seen[row > centre.max()].sum()) >= _BESIDE for centre in centres)
     # a mask must reach neither its own source nor another one
     between = np.median(centres[:, None] - centres[None], axis=2)
-    apart = min(float(np.abs(between - offset).min()) for offset in nods) > 2.5 * median(fwhm)
-    return ("mask" if apart and both and np.median(left) >= _LEFT else "model"), masked
+    far = min(float(np.abs(between - offset).min()) for offset in nods) > 2.5 * median(fwhm)
+    return ("mask" if far and both and median(left) >= _LEFT else "model"), masked
 
 
 def clear_of(
@@ -80,11 +79,26 @@ def clear_of(
     -------
     ndarray of bool, shape (n_disp, n_cross)
     """
-    row = np.arange(window.n_cross)
-    clear = np.ones((window.n_disp, window.n_cross), dtype=bool)
+    covered = np.zeros((window.n_disp, window.n_cross), dtype=bool)
     for offset in (0.0, *nods):
         # a negative twin holds a third of the light or so, and is modelled or masked: its wings matter less
         far = reach if offset == 0.0 else 0.6 * reach
-        for centre, width in zip(centres, fwhm, strict=True):
-            clear &= np.abs(row - (centre + offset)[:, None]) > far * width[:, None] + 0.5
-    return clear
+        cover(centres + offset, far * fwhm + 0.5, covered)
+    return ~covered
+
+
+def free_rows(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows that are free of sources in all columns.
+
+    Parameters
+    ----------
+    clear : ndarray of bool, shape (n_disp, n_cross)
+        From `clear_of`.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_cross,)
+    """
+    rows = np.empty(clear.shape[1], dtype=bool)
+    free_in_all(clear, rows)
+    return rows
