@@ -28,7 +28,7 @@ from optextract.compiled.descent import (
     keep_within,
     lay_out,
 )
-from optextract.compiled.fit import damped_step, dropped, legendre, place
+from optextract.compiled.fit import damped_step, dropped, place
 from optextract.compiled.order import correlate_rows, median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
 from optextract.compiled.sums import aperture
@@ -137,14 +137,6 @@ def test_correlation_along_lines(rng):
         np.testing.assert_allclose(bottom[line], np.convolve(variance[line], kernel[::-1] ** 2, mode="same"))
 
 
-def test_legendre_polynomials():
-    x = np.linspace(-1, 1, 11)
-    for degree in range(6):
-        out = np.empty((11, degree + 1))
-        legendre(x, out)
-        np.testing.assert_allclose(out, legvander(x, degree), atol=1e-14)
-
-
 def test_parameters_are_laid_out_one_after_the_other():
     """Two coefficients of the centre, three of each of two widths, an offset."""
     column = np.linspace(0.0, 50.0, 7)
@@ -159,7 +151,7 @@ def test_profiles_are_placed_by_their_coefficients(rng):
     """Two sources of widths of their own, each with a negative twin."""
     x = np.linspace(-1, 1, 7)
     centre_basis, width_basis = (legvander(x, degree) for degree in (2, 1))
-    basis = np.hstack([centre_basis, width_basis, width_basis, np.ones((7, 1))])
+    basis = np.ascontiguousarray(np.hstack([centre_basis, width_basis, width_basis, np.ones((7, 1))]))
     given = 0.1 * x
     vector = np.array([10.0, 0.5, -0.2, 0.7, 0.1, 0.9, -0.1, 4.0])  # centre; two widths; offset of the second source
     centre, fwhm = np.empty((2, 4, 7))
@@ -168,7 +160,7 @@ def test_profiles_are_placed_by_their_coefficients(rng):
     np.testing.assert_allclose(centre, [first, first + 4.0, first - 6.6, first + 4.0 - 6.6], rtol=1e-14)
     widths = np.exp([width_basis @ vector[3:5], width_basis @ vector[5:7]])
     np.testing.assert_allclose(fwhm, widths[[0, 1, 0, 1]], rtol=1e-14)
-    spaced, basis = np.append(vector, 1.1), np.hstack([basis, np.ones((7, 1))])
+    spaced, basis = np.append(vector, 1.1), np.ascontiguousarray(np.hstack([basis, np.ones((7, 1))]))
     again = np.empty((4, 7))
     place(spaced, (3, 2, 2, 2, 1, 0), basis, given, np.array([0.0, -6.0]), 1.0, again, fwhm)
     np.testing.assert_array_equal(again, centre)
@@ -283,7 +275,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # what only other loops call is compiled into them
-    assert set(ran.stdout.split()) <= {"add_priors", "damped_step", "invert", "normal", "project"}
+    assert set(ran.stdout.split()) <= {"add_priors", "damped_step", "dropped", "invert", "normal", "project"}
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from .compiled.descent import (
@@ -22,7 +23,7 @@ from .compiled.descent import (
     Limits,
 )
 from .compiled.fit import Sizes
-from .geometry import Geometry, Problem, legendre_basis
+from .geometry import Geometry, Problem
 from .recipe import Parameter
 
 __all__ = ["Layout", "geometry_of", "parameters_of"]
@@ -136,7 +137,7 @@ def _rows(start: Geometry, problem: Problem) -> FloatArray:
     rows = np.empty((len(asked), AT + len(start.centre)))
     if asked:
         at = np.array([problem.at])
-        rows[:, AT:] = legendre_basis(start.mapped(at), len(start.centre) - 1)[0]
+        rows[:, AT:] = legvander(start.mapped(at), len(start.centre) - 1)[0]
         given = 0.0 if start.given is None else float(np.interp(problem.at, np.arange(len(start.given)), start.given))
         for k, (source, each) in enumerate(asked):
             least, most = (-np.inf, np.inf) if each.bounds is None else each.bounds

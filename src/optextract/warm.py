@@ -39,7 +39,8 @@ def _small_frame() -> Frame:
     flux = random.poisson(20_000.0 * profile + 20.0).astype(float)
     flux[12:14, 100] += 30_000.0
     variance = np.maximum(flux, 1.0) + 9.0
-    return Frame(flux - 20.0, variance=variance, variance_parts={"poisson": variance - 9.0})
+    parts = {"poisson": variance - 9.0}
+    return Frame(flux - 20.0, variance=variance, variance_parts=parts, meta={"rectified": True})
 
 
 def is_warm() -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .linear import invert, normal
 
-__all__ = ["Sizes", "damped_step", "dropped", "legendre", "nested_drops", "place", "project"]
+__all__ = ["Sizes", "centres_and_widths", "damped_step", "dropped", "nested_drops", "place", "project"]
 
 FloatArray = NDArray[np.float64]
 
@@ -235,17 +235,6 @@ def place(
 
 
 @compiled
-def legendre(x: FloatArray, out: FloatArray) -> None:
-    """Legendre polynomials at `x`, shape (n,), into the columns of `out`, (n, degree + 1)."""
-    for i in range(len(x)):
-        out[i, 0] = 1.0
-        if out.shape[1] > 1:
-            out[i, 1] = x[i]
-        for k in range(2, out.shape[1]):
-            out[i, k] = ((2 * k - 1) * x[i] * out[i, k - 1] - (k - 1) * out[i, k - 2]) / k
-
-
-@compiled
 def _solve(matrix: FloatArray, vector: FloatArray) -> None:
     """Solve a positive system in place by Cholesky's factor: `vector` becomes the solution."""
     n = len(vector)
@@ -369,3 +358,51 @@ def nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]
         turned[i] = value / lower[i, i]
         running += turned[i] * turned[i]
         drops[i] = running
+
+
+@compiled
+def centres_and_widths(
+    column: FloatArray,
+    first: float,
+    last: float,
+    centre: FloatArray,
+    offsets: FloatArray,
+    log_fwhm: FloatArray,
+    given: FloatArray,
+    row: FloatArray,
+    fwhm: FloatArray,
+) -> None:
+    """Centre and FWHM of each source: see `optextract.geometry.evaluate`.
+
+    Parameters
+    ----------
+    column : ndarray, shape (n_column,)
+    first, last : float
+        Columns mapped to -1 and 1.
+    centre, offsets, log_fwhm
+        See `optextract.geometry.Geometry`.
+    given : ndarray, shape (n_column,) or (0,)
+        What the polynomial of the centre is added to.
+    row, fwhm : ndarray, shape (n_source, n_column)
+        Filled.
+    """
+    n_width, n_each = log_fwhm.shape
+    most = max(len(centre), n_each)
+    values = np.ones(most)
+    for x in range(len(column)):
+        if most > 1:
+            values[1] = (2 * column[x] - first - last) / max(last - first, 1.0)
+        for k in range(2, most):
+            values[k] = ((2 * k - 1) * values[1] * values[k - 1] - (k - 1) * values[k - 2]) / k
+        place_of = given[x] if len(given) else 0.0
+        for k in range(len(centre)):
+            place_of += centre[k] * values[k]
+        for source in range(len(row)):
+            row[source, x] = place_of + (offsets[source - 1] if source > 0 else 0.0)
+            if source < n_width:
+                width = 0.0
+                for k in range(n_each):
+                    width += log_fwhm[source, k] * values[k]
+                fwhm[source, x] = np.exp(width)
+            else:
+                fwhm[source, x] = fwhm[0, x]
