@@ -109,11 +109,13 @@ def test_wings_are_what_is_left_along_them_once_all_else_is_fitted(bins):
 
 def test_degrees_are_those_of_the_lowest_criterion(rng):
     """Each choice costs what chi2 rises by where the coefficients beyond it are fixed at zero, and its own number."""
-    root = rng.normal(size=(7, 7))
-    covariance = np.linalg.inv(root @ root.T + np.eye(7))
-    of_centre, of_width = np.array([0, 1, 2, -1, -1, -1, -1]), np.array([-1, -1, -1, 0, 1, 2, -1])
+    root = rng.normal(size=(6, 6))
+    hessian = root @ root.T + np.eye(6)
+    covariance = np.linalg.inv(hessian)
+    of_centre, of_width = np.array([0, 2, -1, -1, -1, -1]), np.array([-1, -1, 0, 1, 2, -1])  # the slope is fixed
     for noise, extra in ((1.0, 0.0), (1.0, 30.0), (2.0, 0.0), (0.3, 3.0)):
-        values = 3.0 * rng.normal(size=7)
+        values = np.append(3.0 * rng.normal(size=5), 0.0)
+        centre, log_fwhm = np.array([values[0], 0.7, values[1]]), values[2:5][None, :].copy()
         costs = {}
         for degree in range(3):
             for width in range(1, 3):
@@ -121,5 +123,6 @@ def test_degrees_are_those_of_the_lowest_criterion(rng):
                 lost = values[gone] @ np.linalg.solve(covariance[np.ix_(gone, gone)], values[gone])
                 price = (degree + width + 2) * 2.5 + extra * (max(degree - 1, 0) + max(width - 1, 0))
                 costs[degree, width] = lost / noise**2 + price
-        found = trust.cheapest(covariance, values, of_centre, of_width, (0, 2), (1, 2), 1, noise, 2.5, extra)
+        free = np.array([True, False, True]), np.ones(3, dtype=bool)
+        found = trust.cheapest(hessian, centre, log_fwhm, *free, (0, 2), (1, 2), noise, 2.5, extra)
         assert found == min(costs, key=costs.get)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous
+from .compiled.gather import path_along
 from .compiled.order import median_all
 from .compiled.sums import mean_all
 
-__all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins", "middle_of", "split_moving"]
+__all__ = [
+    "Binned",
+    "column_of_light",
+    "edges_by_signal",
+    "edges_uniform",
+    "mean_bins",
+    "median_bins",
+    "middle_of",
+    "split_moving",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -52,7 +61,8 @@ def edges_uniform(n_disp: int, n_bin: int) -> NDArray[np.intp]:
     ndarray of int, shape (n_bin + 1,)
         First column of each bin, and the end of the last.
     """
-    return np.unique(np.linspace(0, n_disp, max(1, min(n_bin, n_disp)) + 1).round().astype(np.intp))
+    count = max(1, min(n_bin, n_disp))
+    return np.rint(np.arange(count + 1) * (n_disp / count)).astype(np.intp)
 
 
 def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np.intp]:
@@ -72,12 +82,15 @@ def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np
     ndarray of int, shape (n_bin + 1,)
         First column of each bin, and the end of the last.
     """
-    total = np.concatenate([[0.0], np.cumsum(signal)])
-    count = int(np.clip(total[-1] / least, 1, min(n_most, len(signal))))
+    total = np.zeros(len(signal) + 1)
+    np.cumsum(signal, out=total[1:])
+    most = total[-1]
+    count = int(min(max(most / least, 1), n_most, len(signal)))
+    edges = np.zeros(count + 1, dtype=np.intp)
     # a hair below, so that rounding does not decide where a share ends exactly at a column
-    shares = np.linspace(0, total[-1], count + 1)[1:-1] - 1e-6 * total[-1] / count
-    inner = np.searchsorted(total, shares)
-    return np.unique(np.concatenate([[0], inner, [len(signal)]]).astype(np.intp))
+    edges[1:-1] = np.searchsorted(total, np.arange(1, count) * (most / count) - 1e-6 * most / count)
+    edges[-1] = len(signal)
+    return edges[np.append(True, edges[1:] > edges[:-1])]
 
 
 def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) -> NDArray[np.intp]:
@@ -97,13 +110,15 @@ def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) 
     ndarray of int
         The same edges, and those between the parts.
     """
-    path = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(centre)) / most[1:])])
+    path = np.empty(len(centre))
+    if not path_along(contiguous(centre), contiguous(most), edges, path):
+        return edges
+    moving = np.flatnonzero(path[edges[1:] - 1] - path[edges[:-1]] > 1.0)
     inner = [
         np.searchsorted(path[a:b], np.linspace(path[a], path[b - 1], int(np.ceil(path[b - 1] - path[a])) + 1)[1:-1]) + a
-        for a, b in pairwise(edges)
-        if path[b - 1] - path[a] > 1.0
+        for a, b in zip(edges[moving], edges[moving + 1], strict=True)
     ]
-    return np.unique(np.concatenate([edges, *inner]).astype(np.intp)) if inner else edges
+    return np.unique(np.concatenate([edges, *inner]).astype(np.intp))
 
 
 def middle_of(edges: NDArray[np.intp]) -> FloatArray:
@@ -119,6 +134,27 @@ def middle_of(edges: NDArray[np.intp]) -> FloatArray:
     ndarray, shape (n_bin,)
     """
     return np.asarray(0.5 * (edges[:-1] + edges[1:] - 1), dtype=float)
+
+
+def column_of_light(flux: FloatArray, edges: NDArray[np.intp]) -> FloatArray:
+    """Mean column of the light in each bin.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n_disp,)
+        Flux of each column.
+    edges : ndarray of int, shape (n_bin + 1,)
+        Bin edges.
+
+    Returns
+    -------
+    ndarray, shape (n_bin,)
+    """
+    # a floor keeps the mean inside the bin where the flux is all noise
+    share = np.maximum(flux, 0.0)
+    share += 0.1 * np.abs(flux).mean() + 1e-300
+    start = edges[:-1]
+    return np.asarray(np.add.reduceat(share * np.arange(len(share)), start) / np.add.reduceat(share, start))
 
 
 def mean_bins(
@@ -144,14 +180,9 @@ def mean_bins(
     """
     if len(edges) == len(data) + 1:  # every column its own bin
         return Binned(np.where(weight > 0, data, model), weight, np.arange(len(data), dtype=float), edges)
-    start = edges[:-1]
-    mean, inverse = np.empty((2, len(start), data.shape[1]))
+    mean, inverse = np.empty((2, len(edges) - 1, data.shape[1]))
     mean_all(contiguous(data), contiguous(weight), contiguous(model), edges.astype(np.intp), mean, inverse)
-    column = middle_of(edges)
-    if flux is not None:
-        # a floor keeps the mean inside the bin where the flux is all noise
-        share = np.maximum(flux, 0.0) + 0.1 * np.abs(flux).mean() + 1e-300
-        column = np.add.reduceat(share * np.arange(len(share)), start) / np.add.reduceat(share, start)
+    column = middle_of(edges) if flux is None else column_of_light(flux, edges)
     return Binned(mean, inverse, column, edges)
 
 

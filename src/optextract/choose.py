@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from .bins import Binned
 from .compiled import contiguous, trust
-from .geometry import Fit, Geometry, Problem, asked_of, evaluate, terms_of
+from .geometry import Fit, Geometry, Problem, evaluate, terms_of
 from .profiles import MOFFAT_INDICES, moffat_between
-from .recipe import Recipe
+from .recipe import Parameter, Recipe
 from .trace import fit_geometry, information_criterion
 
 __all__ = ["Choice", "choose_geometry", "waves"]
@@ -96,7 +96,7 @@ def choose_geometry(
 ) -> Choice:
     """Fit the highest degrees allowed, then keep those that the evidence asks for.
 
-    The cost of dropping coefficients is read off the covariance of the largest fit, ``t^T C^-1 t`` of those dropped.
+    What dropping coefficients costs is read off the covariance of the largest fit.
 
     Parameters
     ----------
@@ -154,17 +154,14 @@ def choose_geometry(
     # what the recipe asks for by coefficients is not for the evidence to drop
     degrees = _degrees(auto[0], problem.free_centre, len(problem.bends), top)
     width_degrees = _degrees(auto[1], problem.free_width, len(problem.tapers), top_width)
-    hessian = largest.hessian + np.diag(1e-9 * np.diag(largest.hessian) + 1e-300)
-    covariance = contiguous(np.linalg.inv(hessian))
-    values, of_centre, of_width = _coefficients(largest, problem)
     best = trust.cheapest(
-        covariance,
-        values,
-        of_centre,
-        of_width,
+        largest.hessian,
+        largest.geometry.centre,
+        largest.geometry.log_fwhm,
+        _free(problem.free_centre, problem.bends, top + 1),
+        _free(problem.free_width, problem.tapers, top_width + 1),
         degrees,
         width_degrees,
-        largest.geometry.log_fwhm.shape[0],
         noise,
         information_criterion(0.0, 1, n_data),  # of a parameter
         _EXTRA if rectified else 0.0,
@@ -238,26 +235,12 @@ def _sane(fit: Fit, largest: Fit) -> bool:
     return bool(np.isfinite(fit.chi2)) and fit.chi2 <= 2.0 * largest.chi2 + 100.0
 
 
-def _coefficients(fit: Fit, problem: Problem) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """Free coefficients of a fit (zero: anything else); the degree of each in the trace and in the width, or -1."""
-    n_width, n_each = fit.geometry.log_fwhm.shape
-    values: list[float] = []
-    centre: list[int] = []
-    width: list[int] = []
-    if problem.free_centre:
-        free = [k for k, asked in enumerate(asked_of(problem.bends, len(fit.geometry.centre))) if not asked.fixed]
-        values += fit.geometry.centre[free].tolist()
-        centre, width = free, [-1] * len(free)
-    if problem.free_width:
-        free = [k for k, asked in enumerate(asked_of(problem.tapers, n_each)) if not asked.fixed]
-        values += fit.geometry.log_fwhm[:, free].ravel().tolist()
-        centre, width = centre + [-1] * (n_width * len(free)), width + free * n_width
-    others = len(fit.hessian) - len(values)  # offsets, spacing, index
-    return (
-        np.array(values + [0.0] * others),
-        np.array(centre + [-1] * others, dtype=np.intp),
-        np.array(width + [-1] * others, dtype=np.intp),
-    )
+def _free(free: bool, terms: tuple[Parameter, ...], count: int) -> NDArray[np.bool_]:
+    """Which of the coefficients of a polynomial move."""
+    out = np.full(count, free)
+    for k, asked in enumerate(terms[: count - 1], start=1):
+        out[k] &= not asked.fixed
+    return out
 
 
 def _promise(binned: Binned, choice: Choice) -> float:

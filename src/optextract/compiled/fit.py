@@ -399,7 +399,9 @@ def centres_and_widths(
             place_of += centre[k] * values[k]
         for source in range(len(row)):
             row[source, x] = place_of + (offsets[source - 1] if source > 0 else 0.0)
-            if source < n_width:
+            if x > 0 and n_each == 1:
+                fwhm[source, x] = fwhm[source, 0]
+            elif source < n_width:
                 width = 0.0
                 for k in range(n_each):
                     width += log_fwhm[source, k] * values[k]

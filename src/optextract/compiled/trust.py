@@ -8,43 +8,13 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .fit import dropped
 from .linear import invert, normal
+from .select import median_of, select
 
 __all__ = ["cheapest", "common_shifts", "lower_part", "lowered_by_misfit", "lowered_by_pull", "wings"]
 
 FloatArray = NDArray[np.float64]
 
 _MAD = 1.4826  # MAD to standard deviation of a normal distribution
-
-
-@compiled
-def _select(values: FloatArray, n: int, k: int) -> float:
-    """Find the k-th smallest of the first n values, which are put into another order (Hoare's quickselect)."""
-    low, high = 0, n - 1
-    while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            break
-    return values[k]
-
-
-@compiled
-def _median(values: FloatArray, n: int) -> float:
-    """Median of the first n values, which are put into another order."""
-    upper = _select(values, n, n // 2)
-    return upper if n % 2 else 0.5 * (upper + _select(values, n, n // 2 - 1))
 
 
 @compiled
@@ -122,7 +92,7 @@ def lowered_by_misfit(
         factor[x] = misfit / max(count - n_term, 1)
         ordered[n] = factor[x]
         n += 1 if factor[x] > 0 else 0
-    limit = most * max(_median(ordered, n), 1.0) if n >= max(least_bins, 1) else np.inf
+    limit = most * max(median_of(ordered, n), 1.0) if n >= max(least_bins, 1) else np.inf
     some = False
     for x in range(n_bin):
         some |= factor[x] > limit
@@ -153,7 +123,7 @@ def lowered_by_pull(local: FloatArray, factor: FloatArray) -> float:
                 ordered[n] = abs(pull[x])
                 n += 1
         # in units of the bins' scatter
-        scale = max(1.0, _MAD * _median(ordered, n)) if n else 1.0
+        scale = max(1.0, _MAD * median_of(ordered, n)) if n else 1.0
         for x in range(n_bin):
             factor[x] = min(factor[x], 1.0 / (1.0 + (pull[x] / (3.0 * scale)) ** 2))
             least = min(least, factor[x])
@@ -181,7 +151,7 @@ def common_shifts(local: FloatArray, least_bins: int, most: float) -> float:
             n += 1
     if n < least_bins:
         return 0.0
-    scale = max(_MAD * _median(ordered, n), 1.0)
+    scale = max(_MAD * median_of(ordered, n), 1.0)
     square, product, before = 0.0, 0.0, 0.0
     for x in range(n):
         value = min(max(pull[x] / scale, -most), most)
@@ -211,8 +181,8 @@ def lower_part(amplitude: FloatArray, error: FloatArray, part: float) -> float:
         return 0.0
     place = part * (n - 1)
     first = int(place)
-    low = _select(snr, n, first)
-    return low + (place - first) * (_select(snr, n, min(first + 1, n - 1)) - low)
+    low = select(snr, n, first)
+    return low + (place - first) * (select(snr, n, min(first + 1, n - 1)) - low)
 
 
 @compiled
@@ -271,31 +241,52 @@ def wings(
 
 
 @compiled
+def _covariance(hessian: FloatArray) -> FloatArray:
+    """Inverse of a curvature, its diagonal raised by a part in 1e9: what is degenerate is very uncertain."""
+    n = len(hessian)
+    matrix, inverse = np.empty((n, n)), np.empty((n, n))
+    seen, lower = np.empty(n, dtype=np.bool_), np.empty((n + 1, n))
+    root = np.empty(n)
+    for p in range(n):
+        root[p] = np.sqrt(hessian[p, p] * (1.0 + 1e-9) + 1e-300)
+    for p in range(n):
+        for q in range(n):
+            matrix[p, q] = 1.0 if p == q else hessian[p, q] / (root[p] * root[q])
+    invert(matrix, inverse, seen, lower)
+    for p in range(n):
+        for q in range(n):
+            inverse[p, q] /= root[p] * root[q]
+    return inverse
+
+
+@compiled
 def cheapest(
-    covariance: FloatArray,
-    values: FloatArray,
-    of_centre: NDArray[np.intp],
-    of_width: NDArray[np.intp],
+    hessian: FloatArray,
+    centre: FloatArray,
+    log_fwhm: FloatArray,
+    free_centre: NDArray[np.bool_],
+    free_width: NDArray[np.bool_],
     degrees: tuple[int, int],
     width_degrees: tuple[int, int],
-    n_width: int,
     noise: float,
     price: float,
     extra: float,
 ) -> tuple[int, int]:
     """Degrees of trace and width whose criterion is the lowest, by what dropping the coefficients beyond them costs.
 
+    That cost is read off the covariance, ``t^T C^-1 t`` of those dropped.
+
     Parameters
     ----------
-    covariance : ndarray, shape (n_parameter, n_parameter)
-    values : ndarray, shape (n_parameter,)
-        Coefficients of the largest fit; zero for what is none.
-    of_centre, of_width : ndarray of int, shape (n_parameter,)
-        Degree of each in the trace and in the width, or -1.
+    hessian : ndarray, shape (n_free, n_free)
+        Of the largest fit: free coefficients of the centre, those of each width, then what else is free.
+    centre : ndarray, shape (n_centre,)
+    log_fwhm : ndarray, shape (n_width, n_each)
+        Its coefficients.
+    free_centre, free_width : ndarray of bool, shape (n_centre,) and (n_each,)
+        Which of them are free.
     degrees, width_degrees : tuple of int
         Least and greatest to choose from.
-    n_width : int
-        Number of widths.
     noise : float
         Empirical factor on the errors.
     price : float
@@ -303,11 +294,24 @@ def cheapest(
     extra : float
         Of each degree beyond one.
     """
-    beyond = np.empty(len(values), dtype=np.bool_)
+    n_free, n_width = len(hessian), len(log_fwhm)
+    values = np.zeros(n_free)
+    of_centre, of_width = np.full(n_free, -1), np.full(n_free, -1)
+    n = 0
+    for k in range(len(centre)):
+        if free_centre[k]:
+            values[n], of_centre[n] = centre[k], k
+            n += 1
+    for width in range(n_width):
+        for k in range(log_fwhm.shape[1]):
+            if free_width[k]:
+                values[n], of_width[n] = log_fwhm[width, k], k
+                n += 1
+    covariance, beyond = _covariance(hessian), np.empty(n_free, dtype=np.bool_)
     best, found, found_width = np.inf, degrees[1], width_degrees[1]
     for degree in range(degrees[0], degrees[1] + 1):
         for width_degree in range(width_degrees[0], width_degrees[1] + 1):
-            for p in range(len(values)):
+            for p in range(n_free):
                 beyond[p] = of_centre[p] > degree or of_width[p] > width_degree
             number = degree + 1 + (width_degree + 1) * n_width
             criterion = dropped(covariance, values, beyond) / noise**2 + number * price
