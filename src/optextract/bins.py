@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous
-from .compiled.gather import path_along
+from .compiled.gather import equal_shares, path_along
 from .compiled.order import median_all
 from .compiled.sums import mean_all
 
 __all__ = [
     "Binned",
-    "column_of_light",
     "edges_by_signal",
     "edges_uniform",
     "mean_bins",
@@ -65,7 +64,7 @@ def edges_uniform(n_disp: int, n_bin: int) -> NDArray[np.intp]:
     return np.rint(np.arange(count + 1) * (n_disp / count)).astype(np.intp)
 
 
-def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np.intp]:
+def edges_by_signal(signal: FloatArray, least: float, n_most: int, most: float = np.inf) -> NDArray[np.intp]:
     """Edges of bins that each gather a squared S/N of `least` or more, `n_most` bins at most.
 
     Parameters
@@ -76,21 +75,16 @@ def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np
         Squared S/N that a bin needs.
     n_most : int
         Most bins.
+    most : float, optional
+        What a column counts at most.
 
     Returns
     -------
     ndarray of int, shape (n_bin + 1,)
         First column of each bin, and the end of the last.
     """
-    total = np.zeros(len(signal) + 1)
-    np.cumsum(signal, out=total[1:])
-    most = total[-1]
-    count = int(min(max(most / least, 1), n_most, len(signal)))
-    edges = np.zeros(count + 1, dtype=np.intp)
-    # a hair below, so that rounding does not decide where a share ends exactly at a column
-    edges[1:-1] = np.searchsorted(total, np.arange(1, count) * (most / count) - 1e-6 * most / count)
-    edges[-1] = len(signal)
-    return edges[np.append(True, edges[1:] > edges[:-1])]
+    edges = np.empty(min(n_most, len(signal)) + 1, dtype=np.intp)
+    return edges[: equal_shares(contiguous(signal), most, least, edges)]
 
 
 def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) -> NDArray[np.intp]:
@@ -136,30 +130,7 @@ def middle_of(edges: NDArray[np.intp]) -> FloatArray:
     return np.asarray(0.5 * (edges[:-1] + edges[1:] - 1), dtype=float)
 
 
-def column_of_light(flux: FloatArray, edges: NDArray[np.intp]) -> FloatArray:
-    """Mean column of the light in each bin.
-
-    Parameters
-    ----------
-    flux : ndarray, shape (n_disp,)
-        Flux of each column.
-    edges : ndarray of int, shape (n_bin + 1,)
-        Bin edges.
-
-    Returns
-    -------
-    ndarray, shape (n_bin,)
-    """
-    # a floor keeps the mean inside the bin where the flux is all noise
-    share = np.maximum(flux, 0.0)
-    share += 0.1 * np.abs(flux).mean() + 1e-300
-    start = edges[:-1]
-    return np.asarray(np.add.reduceat(share * np.arange(len(share)), start) / np.add.reduceat(share, start))
-
-
-def mean_bins(
-    data: FloatArray, weight: FloatArray, model: FloatArray, edges: NDArray[np.intp], flux: FloatArray | None = None
-) -> Binned:
+def mean_bins(data: FloatArray, weight: FloatArray, model: FloatArray, edges: NDArray[np.intp]) -> Binned:
     """Mean of each bin, bad pixels filled with the model.
 
     Filling keeps the flux of a bin the same in all rows although each row misses other columns; the fill carries no
@@ -171,8 +142,6 @@ def mean_bins(
         Pixel values, inverse variances (zero where bad) and a model of the pixel values.
     edges : ndarray of int
         Bin edges.
-    flux : ndarray, shape (n_disp,), optional
-        Flux of each column, for the mean column of a bin: that of the light in it.
 
     Returns
     -------
@@ -182,8 +151,7 @@ def mean_bins(
         return Binned(np.where(weight > 0, data, model), weight, np.arange(len(data), dtype=float), edges)
     mean, inverse = np.empty((2, len(edges) - 1, data.shape[1]))
     mean_all(contiguous(data), contiguous(weight), contiguous(model), edges.astype(np.intp), mean, inverse)
-    column = middle_of(edges) if flux is None else column_of_light(flux, edges)
-    return Binned(mean, inverse, column, edges)
+    return Binned(mean, inverse, middle_of(edges), edges)
 
 
 def median_bins(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp]) -> Binned:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_opening
 
-from .bins import Binned, column_of_light, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
+from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
 from .choose import Choice, choose_geometry
 from .compiled import contiguous, gather, search
+from .compiled.select import median_of
 from .filters import BIN_CLIP, filter_kernel
 from .frame import Frame
 from .geometry import evaluate
@@ -111,7 +112,7 @@ def _bright_columns(window: Window, centre: FloatArray, fwhm: FloatArray, edges:
     """
     snr, middle, stands = np.empty(window.n_disp), np.empty(len(edges) - 1), np.empty(window.n_disp, dtype=bool)
     rows = np.round(centre).astype(np.intp)
-    kernel = filter_kernel(round(median(fwhm), 1))
+    kernel = filter_kernel(round(median_of(fwhm.copy(), len(fwhm)), 1))
     search.along_path(contiguous(window.data), contiguous(window.weight), rows, kernel, snr)
     if not gather.lines_above(snr, edges, _BRIGHT_SNR, _ABOVE, middle, stands):
         return np.zeros(0, dtype=np.intp)
@@ -165,11 +166,15 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Sw
     """
     if not (start.problem.free_centre or start.problem.free_width):
         return choice
-    problem = replace(start.problem, nods=start.problem.nods if swept.nod_mode == "model" else ())
+    problem = start.problem
     better = choose_geometry(
         _second_bins(window, swept),
         choice.fit.geometry,
-        replace(problem, shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape),
+        replace(
+            problem,
+            nods=problem.nods if swept.nod_mode == "model" else (),
+            shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape,
+        ),
         recipe,
         rectified=frame.meta.get("rectified") is True and not start.detection.curved,
         from_data=start.from_data,
@@ -195,12 +200,13 @@ def _second_bins(window: Window, swept: Swept) -> Binned:
         contiguous(swept.kept),
         contiguous(swept.profiles),
     )
-    coefficients, flux = np.empty((n_disp, n_profile)), np.empty((n_disp, len(swept.centre)))
-    whole, strength = np.empty(n_disp, dtype=bool), np.empty(n_disp)
-    gather.light_of_columns(*pixels, _LEAST_SEEN, coefficients, whole, flux, strength)
+    coefficients, whole = np.empty((n_disp, n_profile)), np.empty(n_disp, dtype=bool)
+    flux, strength = np.empty(n_disp), np.empty(n_disp)
+    gather.light_of_columns(*pixels, len(swept.centre), _LEAST_SEEN, coefficients, whole, flux, strength)
     # no column counts for more than a bin: one cosmic ray must not take the bins from all others
-    edges = edges_by_signal(np.minimum(strength, _BIN_SNR**2), _BIN_SNR**2, _MOST_BINS)
+    edges = edges_by_signal(strength, _BIN_SNR**2, _MOST_BINS, most=_BIN_SNR**2)
     edges = split_moving(edges, swept.centre[0], _MOST_MOVE * swept.fwhm[0])
-    mean, inverse = np.empty((2, len(edges) - 1, n_cross))
-    gather.means_of_light(*pixels, coefficients, whole, edges, mean, inverse)
-    return Binned(mean, inverse, column_of_light(flux.max(axis=1), edges), edges)
+    n_bin = len(edges) - 1
+    mean, inverse, column = np.empty((n_bin, n_cross)), np.empty((n_bin, n_cross)), np.empty(n_bin)
+    gather.means_of_light(*pixels, coefficients, whole, flux, edges, mean, inverse, column)
+    return Binned(mean, inverse, column, edges)

@@ -9,7 +9,7 @@ from ._jit import compiled
 from .linear import invert, normal
 from .select import median_of
 
-__all__ = ["light_of_columns", "lines_above", "means_of_light", "path_along", "sums_of_rows"]
+__all__ = ["equal_shares", "light_of_columns", "lines_above", "means_of_light", "path_along", "sums_of_rows"]
 
 FloatArray = NDArray[np.float64]
 
@@ -20,6 +20,7 @@ def light_of_columns(
     background: FloatArray,
     weight: FloatArray,
     profiles: FloatArray,
+    n_source: int,
     least: float,
     coefficients: FloatArray,
     whole: NDArray[np.bool_],
@@ -34,6 +35,8 @@ def light_of_columns(
         Pixel values, their background and inverse variances (zero where bad).
     profiles : ndarray, shape (n_disp, n_profile, n_cross)
         Sources first.
+    n_source : int
+        Their number.
     least : float
         Part of a profile that must lie on good pixels: where only a wing is left the flux is wild, and what it would
         fill the gaps with is wilder.
@@ -41,13 +44,12 @@ def light_of_columns(
         Filled; zero for profiles of which too little is seen.
     whole : ndarray of bool, shape (n_disp,)
         Filled: whether enough is seen of each source; the others of these columns are solved for nothing.
-    flux : ndarray, shape (n_disp, n_source)
-        Filled: of the sources; zero in columns that are not whole.
+    flux : ndarray, shape (n_disp,)
+        Filled: of the brightest source; zero in columns that are not whole.
     strength : ndarray, shape (n_disp,)
-        Filled: squared S/N of the brightest above what noise alone gives, zero at least.
+        Filled: its squared S/N above what noise alone gives, zero at least.
     """
     n_disp, n_profile, n_cross = profiles.shape
-    n_source = flux.shape[1]
     matrix, inverse = np.empty((n_profile, n_profile)), np.empty((n_profile, n_profile))
     vector, lower = np.empty(n_profile), np.empty((n_profile + 1, n_profile))
     known, seen = np.empty(n_profile, dtype=np.bool_), np.empty(n_profile, dtype=np.bool_)
@@ -78,7 +80,7 @@ def light_of_columns(
                 value += inverse[t, s] * vector[s]
             coefficients[x, t] = value if seen[t] else 0.0
             if t < n_source:
-                flux[x, t] = value
+                flux[x] = value if t == 0 else max(flux[x], value)
                 if known[t]:
                     strength[x] = max(strength[x], value * value / inverse[t, t] - 1.0)
 
@@ -91,26 +93,36 @@ def means_of_light(
     profiles: FloatArray,
     coefficients: FloatArray,
     whole: NDArray[np.bool_],
+    flux: FloatArray,
     edges: NDArray[np.intp],
     mean: FloatArray,
     inverse: FloatArray,
+    column: FloatArray,
 ) -> None:
     """Means of each row of each bin above the background; what is not good is filled with the profiles' light.
 
     Parameters
     ----------
-    data, background, weight, profiles, coefficients, whole
+    data, background, weight, profiles, coefficients, whole, flux
         As for `light_of_columns`.
     edges : ndarray of int, shape (n_bin + 1,)
     mean, inverse : ndarray, shape (n_bin, n_cross)
         Filled: see `optextract.bins.mean_bins`.
+    column : ndarray, shape (n_bin,)
+        Filled: the mean column of the light in each bin.
     """
     n_cross = data.shape[1]
+    # a floor keeps the mean inside the bin where the flux is all noise
+    floor = 0.1 * np.abs(flux).mean() + 1e-300
     count, light = np.empty(n_cross), np.empty(n_cross)
     for b in range(len(mean)):
         count[:] = 0.0
         mean[b], inverse[b] = 0.0, 0.0
+        total, moment = 0.0, 0.0
         for x in range(edges[b], edges[b + 1]):
+            share = max(flux[x], 0.0) + floor
+            total += share
+            moment += share * x
             light[:] = 0.0
             for t in range(profiles.shape[1]):
                 for y in range(n_cross):
@@ -120,9 +132,45 @@ def means_of_light(
                 mean[b, y] += data[x, y] - background[x, y] if good else light[y]
                 inverse[b, y] += 1.0 / weight[x, y] if good else 0.0
                 count[y] += 1.0 if good else 0.0
+        column[b] = moment / total
         for y in range(n_cross):
             mean[b, y] /= edges[b + 1] - edges[b]
             inverse[b, y] = count[y] * count[y] / inverse[b, y] if count[y] > 0 else 0.0
+
+
+@compiled
+def equal_shares(signal: FloatArray, most: float, least: float, edges: NDArray[np.intp]) -> int:
+    """Edges of bins that gather the same signal: see `optextract.bins.edges_by_signal`; gives how many there are.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (n_disp,)
+    most : float
+        What a column counts at most.
+    least : float
+        Signal that a bin needs.
+    edges : ndarray of int, shape (n_most + 1,)
+        Filled up to the number that is given back; `n_most` is the most bins, no more than columns.
+    """
+    n = len(signal)
+    total = np.empty(n + 1)
+    total[0] = 0.0
+    for x in range(n):
+        total[x + 1] = total[x] + min(signal[x], most)
+    count = int(min(max(total[n] / least, 1.0), float(len(edges) - 1)))
+    edges[0], found, x = 0, 1, 0
+    for k in range(1, count):
+        # a hair below, so that rounding does not decide where a share ends exactly at a column
+        share = k * (total[n] / count) - 1e-6 * total[n] / count
+        while total[x] < share:
+            x += 1
+        if x > edges[found - 1]:
+            edges[found] = x
+            found += 1
+    if n > edges[found - 1]:
+        edges[found] = n
+        found += 1
+    return found
 
 
 @compiled
@@ -161,11 +209,16 @@ def lines_above(
     above : float
         The same, times the median of the bin.
     middle : ndarray, shape (n_bin,)
-        Filled: medians.
+        Filled where there are any: medians.
     stands : ndarray of bool, shape (n_disp,)
-        Filled.
+        Filled where there are any.
     """
     some, ordered = False, np.empty(len(snr))
+    for x in range(len(snr)):
+        some |= snr[x] > least
+    if not some:
+        return False
+    some = False
     for b in range(len(middle)):
         first, last = edges[b], edges[b + 1]
         for x in range(first, last):
