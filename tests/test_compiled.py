@@ -169,8 +169,8 @@ def test_profiles_are_placed_by_their_coefficients(rng):
 def test_priors_are_those_of_single_parameters(rng):
     vector, slots = rng.normal(size=4), np.array([0, 2])
     mean, sigma = np.array([0.3, -1.0]), np.array([0.5, 2.0])
-    rules, gradient, hessian = np.zeros((N_RULE, 4)), np.zeros(4), np.zeros((4, 4))
-    rules[MEAN, slots], rules[WEIGHT, slots] = mean, sigma**-2
+    rules, gradient, hessian = np.zeros((4, N_RULE)), np.zeros(4), np.zeros((4, 4))
+    rules[slots, MEAN], rules[slots, WEIGHT] = mean, sigma**-2
     chi2 = add_priors(vector, (2, 1, 1, 2, 0, 0), rules, np.empty((0, AT + 2)), gradient, hessian)
     off = (vector[slots] - mean) / sigma
     assert chi2 == pytest.approx((off**2).sum())
@@ -183,7 +183,7 @@ def test_a_held_row_is_a_narrow_prior_of_a_sum_of_parameters(rng):
     vector = np.array([10.0, 2.0, 0.7, 3.0])  # centre and slope, log FWHM, offset
     rows = np.array([[1.0, -np.inf, np.inf, 12.5, 0.4, 1.0, -0.5]])
     gradient, hessian = np.zeros(4), np.zeros((4, 4))
-    chi2 = add_priors(vector, (2, 1, 1, 2, 0, 0), np.zeros((N_RULE, 4)), rows, gradient, hessian)
+    chi2 = add_priors(vector, (2, 1, 1, 2, 0, 0), np.zeros((4, N_RULE)), rows, gradient, hessian)
     weights, off = np.array([1.0, -0.5, 0.0, 1.0]), 0.4 + 10.0 - 1.0 + 3.0 - 12.5
     assert chi2 == pytest.approx((off / 1e-4) ** 2)
     np.testing.assert_allclose(gradient, -weights * off / 1e-8)
@@ -192,14 +192,14 @@ def test_a_held_row_is_a_narrow_prior_of_a_sum_of_parameters(rng):
 
 def test_what_leaves_its_limits_is_brought_back():
     """The variation of a width shrinks until its extremes are within their range, but for what is held."""
-    sizes, rules = (2, 3, 1, 1, 0, 0), np.zeros((N_RULE, 5))
-    rules[[LOWEST, LEAST]], rules[[HIGHEST, MOST]] = -np.inf, np.inf
-    rules[[LOWEST, HIGHEST], 0], rules[[LOWEST, HIGHEST], 2] = (0.0, 5.0), (-1.0, 1.0)
+    sizes, rules = (2, 3, 1, 1, 0, 0), np.zeros((5, N_RULE))
+    rules[:, [LOWEST, LEAST]], rules[:, [HIGHEST, MOST]] = -np.inf, np.inf
+    rules[0, [LOWEST, HIGHEST]], rules[2, [LOWEST, HIGHEST]] = (0.0, 5.0), (-1.0, 1.0)
     rows = np.empty((0, AT + 2))
     vector = np.array([7.0, 1.0, 1.5, 2.0, 1.0])  # centre, slope; log FWHM of degree 2
     keep_within(vector, sizes, rules, rows, -2.0, 2.0)
     np.testing.assert_allclose(vector, [5.0, 1.0, 1.0, 2.0 / 3, 1.0 / 3])
-    rules[HELD, 3] = 1.0
+    rules[3, HELD] = 1.0
     vector = np.array([7.0, 1.0, 0.0, 0.5, 3.0])
     keep_within(vector, sizes, rules, rows, -2.0, 2.0)
     np.testing.assert_allclose(vector, [5.0, 1.0, 0.0, 0.5, 1.5])
@@ -207,9 +207,9 @@ def test_what_leaves_its_limits_is_brought_back():
 
 def test_what_is_asked_of_coefficients_and_rows_comes_last():
     """A bound on the slope, and one on the row of the first source where the slope counts as 0.5."""
-    sizes, rules = (2, 1, 1, 1, 0, 0), np.zeros((N_RULE, 3))
-    rules[[LOWEST, LEAST]], rules[[HIGHEST, MOST]] = -np.inf, np.inf
-    rules[MOST, 1] = 0.8
+    sizes, rules = (2, 1, 1, 1, 0, 0), np.zeros((3, N_RULE))
+    rules[:, [LOWEST, LEAST]], rules[:, [HIGHEST, MOST]] = -np.inf, np.inf
+    rules[1, MOST] = 0.8
     vector = np.array([7.0, 1.0, 0.0])
     keep_within(vector, sizes, rules, np.array([[0.0, 0.0, 6.5, np.nan, 0.0, 1.0, 0.5]]), -2.0, 2.0)
     np.testing.assert_allclose(vector, [6.1, 0.8, 0.0])

@@ -8,20 +8,7 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
-from .compiled.descent import (
-    AT,
-    FREE,
-    HELD,
-    HIGHEST,
-    LEAST,
-    LONGEST,
-    LOWEST,
-    MEAN,
-    MOST,
-    N_RULE,
-    WEIGHT,
-    Limits,
-)
+from .compiled.descent import AT, FREE, Limits
 from .compiled.fit import Sizes
 from .geometry import Geometry, Problem
 from .recipe import Parameter
@@ -29,10 +16,11 @@ from .recipe import Parameter
 __all__ = ["Layout", "geometry_of", "parameters_of"]
 
 FloatArray = NDArray[np.float64]
+Rule = tuple[float, ...]  # of a parameter: a line of the descent's table
 
-#: Of a parameter of which nothing is known: no limits, no prior, free, with the longest step of a centre (pixel).
-_PLAIN = np.zeros((N_RULE, 1))
-_PLAIN[[LOWEST, LEAST]], _PLAIN[[HIGHEST, MOST]], _PLAIN[[FREE, LONGEST]] = -np.inf, np.inf, 1.0
+_ALL = (-np.inf, np.inf)
+_UNKNOWN = (0.0, 0.0)  # mean and 1 / sigma^2 of no prior
+_LONGEST = 1.0  # step of a row or an offset (pixel), and of an index
 _LONGEST_WIDTH, _LONGEST_SPACING = 0.4, 0.03  # longest steps of log FWHM, and of the factor on the nods' offsets
 
 
@@ -73,58 +61,48 @@ def parameters_of(start: Geometry, problem: Problem) -> Layout:
     Layout
     """
     n_centre, (n_width, n_each), n_source = len(start.centre), start.log_fwhm.shape, len(start.offsets) + 1
-    spaced, indexed = bool(problem.nods) and problem.prior_spacing is not None, problem.index_shape is not None
-    sizes = (n_centre, n_each, n_width, n_source, int(spaced), int(indexed))
-    first_offset = n_centre + n_width * n_each
-    tail = first_offset + n_source - 1
-    n = tail + spaced + indexed
-    vector, rules = np.empty(n), np.empty((N_RULE, n))
-    vector[:n_centre], vector[n_centre:first_offset] = start.centre, start.log_fwhm.ravel()
-    vector[first_offset:tail] = start.offsets
-    rules[:] = _PLAIN
+    spaced, indexed = problem.prior_spacing is not None and bool(problem.nods), problem.index_shape is not None
     extremes = problem.fwhm_bounds if problem.fwhm_extremes is None else problem.fwhm_extremes
     lowest, highest, narrowest, widest = np.log((*problem.fwhm_bounds, *extremes)).tolist()
-    if start.given is None:
-        rules[LOWEST, 0], rules[HIGHEST, 0] = problem.centre_bounds
-    rules[FREE, :n_centre], rules[FREE, n_centre:first_offset] = problem.free_centre, problem.free_width
-    rules[LONGEST, n_centre:first_offset] = _LONGEST_WIDTH
-    _expect(rules[:, 0], problem.prior_centre)
-    if problem.prior_bend is not None and start.given is None:
-        rules[WEIGHT, 1:n_centre] = 1 / problem.prior_bend**2
-    _ask(rules[:, :n_centre], problem.bends)
-    for first in range(n_centre, first_offset, n_each):
-        rules[LOWEST, first], rules[HIGHEST, first] = lowest, highest
-        _expect(rules[:, first], problem.prior_fwhm)
-        if problem.prior_taper is not None:
-            rules[WEIGHT, first + 1 : first + n_each] = 1 / problem.prior_taper**2
-        _ask(rules[:, first : first + n_each], problem.tapers)
-    if problem.free_offsets:
-        rules[FREE, first_offset:tail] = problem.free_offsets
+    values = [*start.centre.tolist(), *start.log_fwhm.ravel().tolist(), *start.offsets.tolist()]
+    free, bounds = float(problem.free_centre), problem.centre_bounds if start.given is None else _ALL
+    rules: list[Rule] = [(*bounds, *_ALL, *_prior(problem.prior_centre), free, _LONGEST, 0.0)]
+    bend = None if start.given is not None else problem.prior_bend
+    rules += _higher(n_centre, problem.bends, bend, free, _LONGEST)
+    free = float(problem.free_width)
+    width: Rule = (lowest, highest, *_ALL, *_prior(problem.prior_fwhm), free, _LONGEST_WIDTH, 0.0)
+    rules += [width, *_higher(n_each, problem.tapers, problem.prior_taper, free, _LONGEST_WIDTH)] * n_width
+    for k in range(n_source - 1):
+        free = float(problem.free_offsets[k]) if problem.free_offsets else 1.0
+        rules.append((*_ALL, *_ALL, *_UNKNOWN, free, _LONGEST, 0.0))
     if spaced:
-        vector[tail] = start.spacing
-        rules[LOWEST, tail], rules[HIGHEST, tail] = problem.spacing_bounds
-        rules[LONGEST, tail] = _LONGEST_SPACING
-        _expect(rules[:, tail], (1.0, problem.prior_spacing))
+        values.append(start.spacing)
+        prior = _prior((1.0, problem.prior_spacing))
+        rules.append((*problem.spacing_bounds, *_ALL, *prior, 1.0, _LONGEST_SPACING, 0.0))
     if indexed:
-        vector[-1] = 3.0 if problem.shape.index is None else problem.shape.index
-        rules[LOWEST, -1], rules[HIGHEST, -1] = problem.index_bounds
-    limits = rules, _rows(start, problem), narrowest, widest
-    return Layout(sizes, vector, limits, int(rules[FREE].sum()))
+        values.append(3.0 if problem.shape.index is None else problem.shape.index)
+        rules.append((*problem.index_bounds, *_ALL, *_UNKNOWN, 1.0, _LONGEST, 0.0))
+    return Layout(
+        (n_centre, n_each, n_width, n_source, int(spaced), int(indexed)),
+        np.array(values, dtype=float),
+        (np.array(rules, dtype=float), _rows(start, problem), narrowest, widest),
+        sum(rule[FREE] > 0 for rule in rules),
+    )
 
 
-def _expect(rule: FloatArray, prior: tuple[float, float | None] | None) -> None:
-    """Put a normal prior, mean and 1 sigma, into the lines of a parameter."""
-    if prior is not None and prior[1] is not None:
-        rule[MEAN], rule[WEIGHT] = prior[0], 1 / prior[1] ** 2
+def _prior(prior: tuple[float, float | None] | None) -> tuple[float, float]:
+    """Mean and 1 / sigma^2 of a normal prior, from mean and 1 sigma."""
+    return _UNKNOWN if prior is None or prior[1] is None else (prior[0], 1 / prior[1] ** 2)
 
 
-def _ask(rules: FloatArray, terms: tuple[Parameter, ...]) -> None:
-    """Put what is asked of the coefficients of a polynomial, from the first degree on, into their lines."""
-    for k, asked in enumerate(terms[: rules.shape[1] - 1], start=1):
-        if asked.bounds is not None:
-            rules[LEAST, k], rules[MOST, k] = asked.bounds
-        if asked.fixed:
-            rules[FREE, k], rules[HELD, k] = 0.0, 1.0
+def _higher(count: int, terms: tuple[Parameter, ...], sigma: float | None, free: float, longest: float) -> list[Rule]:
+    """Rules of the coefficients of a polynomial from the first degree on, with what is asked of them."""
+    prior = _prior((0.0, sigma))
+    out: list[Rule] = []
+    for asked in terms[: count - 1]:
+        limits, moves = _ALL if asked.bounds is None else asked.bounds, 0.0 if asked.fixed else free
+        out.append((*_ALL, *limits, *prior, moves, longest, float(asked.fixed)))
+    return out + [(*_ALL, *_ALL, *prior, free, longest, 0.0)] * (count - 1 - len(out))
 
 
 def _rows(start: Geometry, problem: Problem) -> FloatArray:

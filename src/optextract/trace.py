@@ -72,7 +72,7 @@ def fit_geometry(
         (max(n_data - n_parameter, 1), max_steps, tolerance),
         (vector, trial, hessian, gradient, amplitude, error, local, progress),
     )
-    free = layout.limits[0][descent.FREE] > 0
+    free = layout.limits[0][:, descent.FREE] > 0
     return Fit(
         geometry_of(vector, sizes, start),
         problem.shape if problem.index_shape is None else problem.index_shape(float(vector[-1])),

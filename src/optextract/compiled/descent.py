@@ -1,6 +1,6 @@
 """The descent of a fit of trace and width: priors, limits, and the steps of Levenberg and Marquardt.
 
-What is known of each parameter stands in a table, `rules`, of shape (N_RULE, n_parameter), whose lines have the names
+What is known of each parameter stands in a table, `rules`, of shape (n_parameter, N_RULE), whose columns have the names
 below. What is asked of the rows of sources stands in another one, `rows`, of shape (n_row, AT + n_centre): which
 source, least and greatest row, the row that it is held at (NaN: none), the given trace there, and the values of the
 centre's polynomials there.
@@ -118,7 +118,7 @@ def add_priors(
         As for `place`.
     sizes : tuple of int
         See `Sizes`.
-    rules : ndarray, shape (N_RULE, n_parameter)
+    rules : ndarray, shape (n_parameter, N_RULE)
     rows : ndarray, shape (n_row, AT + n_centre)
         Each held row is a sum of parameters, none of which is fixed.
     gradient, hessian : ndarray, shape (n_parameter,) and (n_parameter, n_parameter)
@@ -126,7 +126,7 @@ def add_priors(
     """
     chi2 = 0.0
     for p in range(len(vector)):
-        weight, off = rules[WEIGHT, p], vector[p] - rules[MEAN, p]
+        weight, off = rules[p, WEIGHT], vector[p] - rules[p, MEAN]
         chi2 += weight * off * off
         gradient[p] -= weight * off
         hessian[p, p] += weight
@@ -165,27 +165,27 @@ def keep_within(
         As for `place`.
     sizes : tuple of int
         See `Sizes`.
-    rules : ndarray, shape (N_RULE, n_parameter)
+    rules : ndarray, shape (n_parameter, N_RULE)
     rows : ndarray, shape (n_row, AT + n_centre)
     narrowest, widest : float
         Limits of the logarithm of the FWHM in any column.
     """
     n_centre, n_each, n_width, _, _, _ = sizes
     for p in range(len(vector)):
-        vector[p] = min(max(vector[p], rules[LOWEST, p]), rules[HIGHEST, p])
+        vector[p] = min(max(vector[p], rules[p, LOWEST]), rules[p, HIGHEST])
     for width in range(n_width):
         first = n_centre + width * n_each
         mean, swing, fixed = vector[first], 0.0, 0.0
         for p in range(first + 1, first + n_each):
             swing += abs(vector[p])
-            fixed += rules[HELD, p] * abs(vector[p])
+            fixed += rules[p, HELD] * abs(vector[p])
         most = max(min(mean - narrowest, widest - mean) - fixed, 0.0)
         if swing - fixed > most:
             for p in range(first + 1, first + n_each):
-                if rules[HELD, p] == 0.0:
+                if rules[p, HELD] == 0.0:
                     vector[p] *= most / (swing - fixed)
     for p in range(len(vector)):
-        vector[p] = min(max(vector[p], rules[LEAST, p]), rules[MOST, p])
+        vector[p] = min(max(vector[p], rules[p, LEAST]), rules[p, MOST])
     for k in range(len(rows)):
         offset = _offset_of(rows, k, sizes)
         row = _row(vector, rows, k, offset)
@@ -205,7 +205,7 @@ def _propose(sizes: Sizes, limits: Limits, enough: float, best: Best) -> bool:
     keep_within(trial, sizes, rules, rows, narrowest, widest)
     for p in range(n):
         # what stands at a limit and would cross it stays there, or its clipped step would spoil those of the others
-        moving[p] = rules[FREE, p] > 0 and trial[p] != vector[p]
+        moving[p] = rules[p, FREE] > 0 and trial[p] != vector[p]
         some |= moving[p]
     if not some:
         return False
@@ -215,7 +215,7 @@ def _propose(sizes: Sizes, limits: Limits, enough: float, best: Best) -> bool:
         # what is left to gain, twice the drop of chi2 / 2 that the curvature promises, is not worth a look
         return False
     for p in range(n):
-        trial[p] = vector[p] + min(max(step[p], -rules[LONGEST, p]), rules[LONGEST, p])
+        trial[p] = vector[p] + min(max(step[p], -rules[p, LONGEST]), rules[p, LONGEST])
     keep_within(trial, sizes, rules, rows, narrowest, widest)
     moves = False
     for p in range(n):

@@ -182,8 +182,11 @@ def project(
                 curvature[x, g, f] = value
         for p in range(n_parameter):
             total[p] += basis[x, p] * gradient[x, field_of[p]]
-            for q in range(n_parameter):
+            for q in range(p + 1):
                 hessian[p, q] += basis[x, p] * basis[x, q] * curvature[x, field_of[p], field_of[q]]
+    for p in range(n_parameter):
+        for q in range(p):
+            hessian[q, p] = hessian[p, q]
     return chi2
 
 
