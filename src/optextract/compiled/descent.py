@@ -289,8 +289,14 @@ def advance(
     gained = progress[CHI2] - chi2
     enough = tolerance * max(1.0, progress[CHI2] / freedom)
     if begins or gained >= 0:
-        vector[:], gradient[:], hessian[:, :] = trial, total, curvature
-        amplitude[:, :], error[:, :] = flux, spread
+        # element by element: an assignment to a slice takes seconds to compile
+        for p in range(n_parameter):
+            vector[p], gradient[p] = trial[p], total[p]
+            for q in range(n_parameter):
+                hessian[p, q] = curvature[p, q]
+        for x in range(n_bin):
+            for k in range(n_source):
+                amplitude[x, k], error[x, k] = flux[x, k], spread[x, k]
         _own_steps(slope, bend, local)
         progress[CHI2] = chi2
         if not begins:
