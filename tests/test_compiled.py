@@ -14,7 +14,21 @@ from numpy.polynomial.legendre import legvander
 
 import optextract as ox
 from optextract import compiled
-from optextract.compiled.fit import add_priors, damped_step, dropped, keep_within, legendre, place
+from optextract.compiled.descent import (
+    AT,
+    HELD,
+    HIGHEST,
+    LEAST,
+    LOWEST,
+    MEAN,
+    MOST,
+    N_RULE,
+    WEIGHT,
+    add_priors,
+    keep_within,
+    lay_out,
+)
+from optextract.compiled.fit import damped_step, dropped, place
 from optextract.compiled.hits import count_hits
 from optextract.compiled.order import median_all, middle_of_rows
 from optextract.compiled.outliers import leave_one_out
@@ -153,51 +167,82 @@ def test_profiles_tried_alone_are_those_of_a_fit_to_each(rng, degree):
     assert flux[-1] == 0.0
 
 
-def test_legendre_polynomials():
-    x = np.linspace(-1, 1, 11)
-    for degree in range(6):
-        out = np.empty((11, degree + 1))
-        legendre(x, out)
-        np.testing.assert_allclose(out, legvander(x, degree), atol=1e-14)
+def test_parameters_are_laid_out_one_after_the_other():
+    """Two coefficients of the centre, three of each of two widths, an offset."""
+    column = np.linspace(0.0, 50.0, 7)
+    basis, field_of = np.empty((7, 9)), np.empty(9, dtype=np.intp)
+    lay_out(column, 0.0, 100.0, (2, 3, 2, 2, 0, 0), basis, field_of)
+    widths = legvander(column / 50.0 - 1.0, 2)
+    np.testing.assert_allclose(basis, np.hstack([widths[:, :2], widths, widths, np.ones((7, 1))]), atol=1e-14)
+    np.testing.assert_array_equal(field_of, [0, 0, 1, 1, 1, 2, 2, 2, 3])
 
 
 def test_profiles_are_placed_by_their_coefficients(rng):
     """Two sources of widths of their own, each with a negative twin."""
     x = np.linspace(-1, 1, 7)
-    centre_basis, width_basis = (np.ascontiguousarray(legvander(x, degree)) for degree in (2, 1))
+    centre_basis, width_basis = (legvander(x, degree) for degree in (2, 1))
+    basis = np.ascontiguousarray(np.hstack([centre_basis, width_basis, width_basis, np.ones((7, 1))]))
     given = 0.1 * x
     vector = np.array([10.0, 0.5, -0.2, 0.7, 0.1, 0.9, -0.1, 4.0])  # centre; two widths; offset of the second source
-    source_of, told = np.array([0, 1, 0, 1]), np.array([0.0, 0.0, -6.0, -6.0])
     centre, fwhm = np.empty((2, 4, 7))
-    place(vector, 2, centre_basis, width_basis, given, 1.1, source_of, told, centre, fwhm)
+    place(vector, (3, 2, 2, 2, 0, 0), basis, given, np.array([0.0, -6.0]), 1.1, centre, fwhm)
     first = centre_basis @ vector[:3] + given
     np.testing.assert_allclose(centre, [first, first + 4.0, first - 6.6, first + 4.0 - 6.6], rtol=1e-14)
     widths = np.exp([width_basis @ vector[3:5], width_basis @ vector[5:7]])
     np.testing.assert_allclose(fwhm, widths[[0, 1, 0, 1]], rtol=1e-14)
+    spaced, basis = np.append(vector, 1.1), np.ascontiguousarray(np.hstack([basis, np.ones((7, 1))]))
+    again = np.empty((4, 7))
+    place(spaced, (3, 2, 2, 2, 1, 0), basis, given, np.array([0.0, -6.0]), 1.0, again, fwhm)
+    np.testing.assert_array_equal(again, centre)
 
 
 def test_priors_are_those_of_single_parameters(rng):
     vector, slots = rng.normal(size=4), np.array([0, 2])
     mean, sigma = np.array([0.3, -1.0]), np.array([0.5, 2.0])
-    gradient, hessian = np.zeros(4), np.zeros((4, 4))
-    chi2 = add_priors(vector, slots, mean, sigma**-2, gradient, hessian)
+    rules, gradient, hessian = np.zeros((4, N_RULE)), np.zeros(4), np.zeros((4, 4))
+    rules[slots, MEAN], rules[slots, WEIGHT] = mean, sigma**-2
+    chi2 = add_priors(vector, (2, 1, 1, 2, 0, 0), rules, np.empty((0, AT + 2)), gradient, hessian)
     off = (vector[slots] - mean) / sigma
     assert chi2 == pytest.approx((off**2).sum())
     np.testing.assert_allclose(gradient[slots], -off / sigma)
     np.testing.assert_allclose(np.diag(hessian), [sigma[0] ** -2, 0.0, sigma[1] ** -2, 0.0])
 
 
+def test_a_held_row_is_a_narrow_prior_of_a_sum_of_parameters(rng):
+    """The row of the second source, at a column where the centre's polynomials are 1 and -0.5."""
+    vector = np.array([10.0, 2.0, 0.7, 3.0])  # centre and slope, log FWHM, offset
+    rows = np.array([[1.0, -np.inf, np.inf, 12.5, 0.4, 1.0, -0.5]])
+    gradient, hessian = np.zeros(4), np.zeros((4, 4))
+    chi2 = add_priors(vector, (2, 1, 1, 2, 0, 0), np.zeros((4, N_RULE)), rows, gradient, hessian)
+    weights, off = np.array([1.0, -0.5, 0.0, 1.0]), 0.4 + 10.0 - 1.0 + 3.0 - 12.5
+    assert chi2 == pytest.approx((off / 1e-4) ** 2)
+    np.testing.assert_allclose(gradient, -weights * off / 1e-8)
+    np.testing.assert_allclose(hessian, np.outer(weights, weights) / 1e-8)
+
+
 def test_what_leaves_its_limits_is_brought_back():
     """The variation of a width shrinks until its extremes are within their range, but for what is held."""
-    free = np.array([[-np.inf, np.inf]])
-    limits = np.concatenate([[[0.0, 5.0]], free, [[-1.0, 1.0]], free, free])
-    room = np.array([-2.0, 2.0])
+    sizes, rules = (2, 3, 1, 1, 0, 0), np.zeros((5, N_RULE))
+    rules[:, [LOWEST, LEAST]], rules[:, [HIGHEST, MOST]] = -np.inf, np.inf
+    rules[0, [LOWEST, HIGHEST]], rules[2, [LOWEST, HIGHEST]] = (0.0, 5.0), (-1.0, 1.0)
+    rows = np.empty((0, AT + 2))
     vector = np.array([7.0, 1.0, 1.5, 2.0, 1.0])  # centre, slope; log FWHM of degree 2
-    keep_within(vector, limits, 2, 3, 1, room, np.zeros(3))
+    keep_within(vector, sizes, rules, rows, -2.0, 2.0)
     np.testing.assert_allclose(vector, [5.0, 1.0, 1.0, 2.0 / 3, 1.0 / 3])
+    rules[3, HELD] = 1.0
     vector = np.array([7.0, 1.0, 0.0, 0.5, 3.0])
-    keep_within(vector, limits, 2, 3, 1, room, np.array([0.0, 1.0, 0.0]))
+    keep_within(vector, sizes, rules, rows, -2.0, 2.0)
     np.testing.assert_allclose(vector, [5.0, 1.0, 0.0, 0.5, 1.5])
+
+
+def test_what_is_asked_of_coefficients_and_rows_comes_last():
+    """A bound on the slope, and one on the row of the first source where the slope counts as 0.5."""
+    sizes, rules = (2, 1, 1, 1, 0, 0), np.zeros((3, N_RULE))
+    rules[:, [LOWEST, LEAST]], rules[:, [HIGHEST, MOST]] = -np.inf, np.inf
+    rules[1, MOST] = 0.8
+    vector = np.array([7.0, 1.0, 0.0])
+    keep_within(vector, sizes, rules, np.array([[0.0, 0.0, 6.5, np.nan, 0.0, 1.0, 0.5]]), -2.0, 2.0)
+    np.testing.assert_allclose(vector, [6.1, 0.8, 0.0])
 
 
 def test_damped_step_solves_for_what_moves(rng):
@@ -260,7 +305,18 @@ for info in pkgutil.iter_modules(compiled.__path__):
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # what only other loops call is compiled into them
-    assert set(ran.stdout.split()) <= {"normal", "invert", "middle_of_first", "middle_two"}
+    inner = {
+        "add_priors",
+        "damped_step",
+        "dropped",
+        "invert",
+        "middle_of_first",
+        "middle_two",
+        "normal",
+        "project",
+        "ranked",
+    }
+    assert set(ran.stdout.split()) <= inner
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

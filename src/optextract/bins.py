@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous
+from .compiled.gather import equal_shares, path_along
 from .compiled.order import median_all
 from .compiled.sums import mean_all
 
-__all__ = ["Binned", "edges_by_signal", "edges_uniform", "mean_bins", "median_bins", "middle_of", "split_moving"]
+__all__ = [
+    "Binned",
+    "edges_by_signal",
+    "edges_uniform",
+    "mean_bins",
+    "median_bins",
+    "middle_of",
+    "split_moving",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -56,7 +64,7 @@ def edges_uniform(n_disp: int, n_bin: int) -> NDArray[np.intp]:
     return np.rint(np.arange(count + 1) * (n_disp / count)).astype(np.intp)
 
 
-def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np.intp]:
+def edges_by_signal(signal: FloatArray, least: float, n_most: int, most: float = np.inf) -> NDArray[np.intp]:
     """Edges of bins that each gather a squared S/N of `least` or more, `n_most` bins at most.
 
     Parameters
@@ -67,18 +75,16 @@ def edges_by_signal(signal: FloatArray, least: float, n_most: int) -> NDArray[np
         Squared S/N that a bin needs.
     n_most : int
         Most bins.
+    most : float, optional
+        What a column counts at most.
 
     Returns
     -------
     ndarray of int, shape (n_bin + 1,)
         First column of each bin, and the end of the last.
     """
-    total = np.concatenate([[0.0], np.cumsum(signal)])
-    count = int(np.clip(total[-1] / least, 1, min(n_most, len(signal))))
-    # a hair below, so that rounding does not decide where a share ends exactly at a column
-    shares = np.linspace(0, total[-1], count + 1)[1:-1] - 1e-6 * total[-1] / count
-    inner = np.searchsorted(total, shares)
-    return np.unique(np.concatenate([[0], inner, [len(signal)]]).astype(np.intp))
+    edges = np.empty(min(n_most, len(signal)) + 1, dtype=np.intp)
+    return edges[: equal_shares(contiguous(signal), most, least, edges)]
 
 
 def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) -> NDArray[np.intp]:
@@ -98,13 +104,15 @@ def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) 
     ndarray of int
         The same edges, and those between the parts.
     """
-    path = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(centre)) / most[1:])])
+    path = np.empty(len(centre))
+    if not path_along(contiguous(centre), contiguous(most), edges, path):
+        return edges
+    moving = np.flatnonzero(path[edges[1:] - 1] - path[edges[:-1]] > 1.0)
     inner = [
         np.searchsorted(path[a:b], np.linspace(path[a], path[b - 1], int(np.ceil(path[b - 1] - path[a])) + 1)[1:-1]) + a
-        for a, b in pairwise(edges)
-        if path[b - 1] - path[a] > 1.0
+        for a, b in zip(edges[moving], edges[moving + 1], strict=True)
     ]
-    return np.unique(np.concatenate([edges, *inner]).astype(np.intp)) if inner else edges
+    return np.unique(np.concatenate([edges, *inner]).astype(np.intp))
 
 
 def middle_of(edges: NDArray[np.intp]) -> FloatArray:
@@ -122,9 +130,7 @@ def middle_of(edges: NDArray[np.intp]) -> FloatArray:
     return np.asarray(0.5 * (edges[:-1] + edges[1:] - 1), dtype=float)
 
 
-def mean_bins(
-    data: FloatArray, weight: FloatArray, model: FloatArray, edges: NDArray[np.intp], flux: FloatArray | None = None
-) -> Binned:
+def mean_bins(data: FloatArray, weight: FloatArray, model: FloatArray, edges: NDArray[np.intp]) -> Binned:
     """Mean of each bin, bad pixels filled with the model.
 
     Filling keeps the flux of a bin the same in all rows although each row misses other columns; the fill carries no
@@ -136,8 +142,6 @@ def mean_bins(
         Pixel values, inverse variances (zero where bad) and a model of the pixel values.
     edges : ndarray of int
         Bin edges.
-    flux : ndarray, shape (n_disp,), optional
-        Flux of each column, for the mean column of a bin: that of the light in it.
 
     Returns
     -------
@@ -145,15 +149,9 @@ def mean_bins(
     """
     if len(edges) == len(data) + 1:  # every column its own bin
         return Binned(np.where(weight > 0, data, model), weight, np.arange(len(data), dtype=float), edges)
-    start = edges[:-1]
-    mean, inverse = np.empty((2, len(start), data.shape[1]))
+    mean, inverse = np.empty((2, len(edges) - 1, data.shape[1]))
     mean_all(contiguous(data), contiguous(weight), contiguous(model), edges.astype(np.intp), mean, inverse)
-    column = middle_of(edges)
-    if flux is not None:
-        # a floor keeps the mean inside the bin where the flux is all noise
-        share = np.maximum(flux, 0.0) + 0.1 * np.abs(flux).mean() + 1e-300
-        column = np.add.reduceat(share * np.arange(len(share)), start) / np.add.reduceat(share, start)
-    return Binned(mean, inverse, column, edges)
+    return Binned(mean, inverse, middle_of(edges), edges)
 
 
 def median_bins(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp]) -> Binned:

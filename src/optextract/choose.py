@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bins import Binned
-from .compiled.fit import dropped
-from .geometry import Fit, Geometry, Problem, asked_of, evaluate, terms_of
+from .compiled import contiguous, trust
+from .geometry import Fit, Geometry, Problem, evaluate, terms_of
 from .profiles import MOFFAT_INDICES, moffat_between
-from .recipe import Recipe
-from .robust import median, robust_rms
-from .solve import model_of, solve_columns
+from .recipe import Parameter, Recipe
 from .trace import fit_geometry, information_criterion
 
 __all__ = ["Choice", "choose_geometry", "waves"]
@@ -28,7 +26,11 @@ _EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified da
 _SHAPE_EVIDENCE = 10.0
 _TOLERANCE = 0.05  # of the source's light: no artefact but an imperfect profile
 _MOST_MISFIT = 1.5
-_BRIGHT = 10.0
+_LEAST_BINS = 8  # that tell whether one of them is unlike the others
+_DOUBTED = 0.5  # factor on the weight of a bin that makes a fit worth doing again
+_BRIGHT, _NEARLY = 10.0, 0.2  # S/N of nearly every bin, and the part of them that may have less
+_MOST_PULL = 3.0
+_WINGED, _WIDER = 6.0, 1e-3  # a Moffat's index, and a relative change of width: small steps away from a Gaussian
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +60,11 @@ class Choice:
 
 def _padded(geometry: Geometry, degree: int, width_degree: int) -> Geometry:
     """The same geometry with coefficients added (zero) or cut."""
-    centre = np.zeros(degree + 1)
-    n = min(degree + 1, len(geometry.centre))
-    centre[:n] = geometry.centre[:n]
-    width = np.zeros((geometry.log_fwhm.shape[0], width_degree + 1))
-    m = min(width_degree + 1, geometry.log_fwhm.shape[1])
-    width[:, :m] = geometry.log_fwhm[:, :m]
-    return replace(geometry, centre=centre, log_fwhm=width)
+    n_width, n_each = geometry.log_fwhm.shape
+    centre, width = np.zeros(degree + 1), np.zeros((n_width, width_degree + 1))
+    n, m = min(degree + 1, len(geometry.centre)), min(width_degree + 1, n_each)
+    centre[:n], width[:, :m] = geometry.centre[:n], geometry.log_fwhm[:, :m]
+    return Geometry(geometry.domain, centre, geometry.offsets, width, geometry.given, geometry.spacing)
 
 
 def _limits(
@@ -96,7 +96,7 @@ def choose_geometry(
 ) -> Choice:
     """Fit the highest degrees allowed, then keep those that the evidence asks for.
 
-    The cost of dropping coefficients is read off the covariance of the largest fit, ``t^T C^-1 t`` of those dropped.
+    What dropping coefficients costs is read off the covariance of the largest fit.
 
     Parameters
     ----------
@@ -142,10 +142,11 @@ def choose_geometry(
     while top < min(_MAX_WAVY, room) and start.given is None and waves(largest) > _WAVES:
         top = min(top + 4, _MAX_WAVY, room)
         largest = fit_geometry(binned, _padded(largest.geometry, top, top_width), problem, tolerance=rough)
-    if from_data and len(binned.column) >= 8:
-        steadier = _consistent(binned, largest)
-        if (steadier.weight < 0.5 * binned.weight).any():
-            binned = steadier
+    if from_data and len(binned.column) >= _LEAST_BINS:
+        factor = np.empty(len(binned.column))
+        # bins whose own shift or width is far from the fit count for less, where that makes a difference
+        if trust.lowered_by_pull(largest.local, factor) < _DOUBTED:
+            binned = _weighed(binned, factor)
             largest = fit_geometry(binned, largest.geometry, problem, tolerance=rough)
     noise = max(noise, _noise(largest))
     n_data = max(4.0 * len(binned.column) / noise**2, 4.0)
@@ -153,26 +154,25 @@ def choose_geometry(
     # what the recipe asks for by coefficients is not for the evidence to drop
     degrees = _degrees(auto[0], problem.free_centre, len(problem.bends), top)
     width_degrees = _degrees(auto[1], problem.free_width, len(problem.tapers), top_width)
-    hessian = largest.hessian + np.diag(1e-9 * np.diag(largest.hessian) + 1e-300)
-    covariance = np.asarray(np.linalg.inv(hessian), dtype=np.float64)
-    values, of_centre, of_width = _coefficients(largest, problem)
-    best = (np.inf, top, top_width)
-    for degree in degrees:
-        for width_degree in width_degrees:
-            lost = dropped(covariance, values, (of_centre > degree) | (of_width > width_degree))
-            n_free = degree + 1 + (width_degree + 1) * largest.geometry.log_fwhm.shape[0]
-            criterion = information_criterion(lost, n_free, n_data, noise)
-            if rectified:
-                criterion += _EXTRA * max(degree - 1, 0) + _EXTRA * max(width_degree - 1, 0)
-            if criterion < best[0]:
-                best = (criterion, degree, width_degree)
+    best = trust.cheapest(
+        largest.hessian,
+        largest.geometry.centre,
+        largest.geometry.log_fwhm,
+        _free(problem.free_centre, problem.bends, top + 1),
+        _free(problem.free_width, problem.tapers, top_width + 1),
+        degrees,
+        width_degrees,
+        noise,
+        information_criterion(0.0, 1, n_data),  # of a parameter
+        _EXTRA if rectified else 0.0,
+    )
     fit = largest
-    if best[1:] == (low, low_width) and binned is given and first.converged:
+    if best == (low, low_width) and binned is given and first.converged:
         fit = first  # the same bins and degrees
-    elif best[1:] != (top, top_width) or rough > tolerance:
-        fit = fit_geometry(binned, _padded(largest.geometry, best[1], best[2]), problem, tolerance=tolerance)
+    elif best != (top, top_width) or rough > tolerance:
+        fit = fit_geometry(binned, _padded(largest.geometry, *best), problem, tolerance=tolerance)
         if not _sane(fit, largest):
-            fit = fit_geometry(binned, _padded(first.geometry, best[1], best[2]), problem, tolerance=tolerance)
+            fit = fit_geometry(binned, _padded(first.geometry, *best), problem, tolerance=tolerance)
     choice = Choice(fit, problem, noise, problem.shape.name, binned.column)
     # beside negative twins of free depth, wings and background are one and the same: stay with the Gaussian
     if recipe.profile.kind == "auto" and from_data and problem.free_width and not problem.nods:
@@ -180,47 +180,28 @@ def choose_geometry(
     return choice
 
 
-def _degrees(auto: bool, free: bool, least: int, most: int) -> range:
+def _degrees(auto: bool, free: bool, least: int, most: int) -> tuple[int, int]:
     """Degrees to choose from; what does not move needs no more coefficients than are asked for."""
-    return range(least if auto else most, (most if free or not auto else least) + 1)
+    return least if auto else most, most if free or not auto else least
+
+
+def _weighed(binned: Binned, factor: FloatArray) -> Binned:
+    """The same bins, the weights of each times a factor."""
+    return Binned(binned.data, binned.weight * factor[:, None], binned.column, binned.edges)
 
 
 def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
     """Weights lowered in bins that nothing like the source explains: artefacts, detector edges, residual sky."""
-    n_cross = binned.data.shape[1]
+    n_bin, n_cross = binned.data.shape
     centre, fwhm = evaluate(fit.geometry, binned.column)
-    terms = terms_of(
-        fit.shape.at(binned.column), centre, fwhm, fit.geometry.moved(problem.nods), problem.background, n_cross
+    nods = fit.geometry.moved(problem.nods)
+    terms = terms_of(fit.shape.at(binned.column), centre, fwhm, nods, problem.background, n_cross)
+    factor = np.empty(n_bin)
+    data, weight = contiguous(binned.data), contiguous(binned.weight)
+    lowered = trust.lowered_by_misfit(
+        data, weight, terms, fit.geometry.n_source, _TOLERANCE, _MOST_MISFIT, _LEAST_BINS, factor
     )
-    solution = solve_columns(binned.data, binned.weight, terms)
-    n_source = fit.geometry.n_source
-    light = (solution.coefficients[:, None, :n_source] @ terms[:, :n_source])[:, 0]
-    residual = binned.data - model_of(terms, solution.coefficients)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # a bright bin may well be a few per cent off its profile
-        variance = 1.0 / binned.weight + (_TOLERANCE * light) ** 2
-        misfit = np.where(binned.weight > 0, residual**2 / variance, 0.0).sum(axis=1)
-    freedom = np.maximum((binned.weight > 0).sum(axis=1) - terms.shape[1], 1)
-    ratio = misfit / freedom
-    seen = ratio > 0
-    if seen.sum() < 8:
-        return binned
-    limit = _MOST_MISFIT * max(median(ratio[seen]), 1.0)
-    if ratio.max() <= limit:
-        return binned
-    factor = np.where(ratio > limit, (limit / np.maximum(ratio, limit)) ** 2, 1.0)
-    return replace(binned, weight=binned.weight * factor[:, None])
-
-
-def _consistent(binned: Binned, fit: Fit) -> Binned:
-    """Weights lowered (Cauchy) in bins whose own shift or width is far from the fit, in units of the bins' scatter."""
-    factor = np.ones(len(binned.column))
-    for value, error in ((fit.local[:, 0], fit.local[:, 1]), (fit.local[:, 2], fit.local[:, 3])):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pull = np.where(np.isfinite(error) & (error > 0), value / error, 0.0)
-        scale = max(1.0, robust_rms(pull[pull != 0.0])) if (pull != 0.0).any() else 1.0
-        factor = np.minimum(factor, 1.0 / (1.0 + (pull / (3.0 * scale)) ** 2))
-    return replace(binned, weight=binned.weight * factor[:, None])
+    return _weighed(binned, factor) if lowered else binned
 
 
 def waves(fit: Fit) -> float:
@@ -236,22 +217,12 @@ def waves(fit: Fit) -> float:
     float
         In sigma; zero with too few bins to tell.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pull = fit.local[:, 0] / fit.local[:, 1]
-    pull = pull[np.isfinite(pull)]
-    if len(pull) < _LEAST_WAVY:
-        return 0.0
-    scale = max(robust_rms(pull), 1.0)
-    pull = np.clip(pull / scale, -3.0, 3.0)
-    return float((pull[1:] * pull[:-1]).sum() / np.sqrt((pull**2).sum()) / np.sqrt((pull**2).mean()))
+    return trust.common_shifts(fit.local, _LEAST_WAVY, _MOST_PULL)
 
 
 def _bright(fit: Fit, noise: float) -> bool:
     """Whether the first source stands out in nearly every bin."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        snr = np.abs(fit.amplitude[:, 0]) / fit.amplitude_error[:, 0]
-    snr = snr[np.isfinite(snr) & (fit.amplitude_error[:, 0] > 0)]
-    return snr.size > 0 and float(np.percentile(snr, 20)) > _BRIGHT * noise
+    return trust.lower_part(fit.amplitude, fit.amplitude_error, _NEARLY) > _BRIGHT * noise
 
 
 def _noise(fit: Fit) -> float:
@@ -264,56 +235,25 @@ def _sane(fit: Fit, largest: Fit) -> bool:
     return bool(np.isfinite(fit.chi2)) and fit.chi2 <= 2.0 * largest.chi2 + 100.0
 
 
-def _coefficients(fit: Fit, problem: Problem) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """Free coefficients of a fit (zero: anything else); the degree of each in the trace and in the width, or -1."""
-    n_width, n_each = fit.geometry.log_fwhm.shape
-    values: list[float] = []
-    centre: list[int] = []
-    width: list[int] = []
-    if problem.free_centre:
-        free = [k for k, asked in enumerate(asked_of(problem.bends, len(fit.geometry.centre))) if not asked.fixed]
-        values += fit.geometry.centre[free].tolist()
-        centre, width = free, [-1] * len(free)
-    if problem.free_width:
-        free = [k for k, asked in enumerate(asked_of(problem.tapers, n_each)) if not asked.fixed]
-        values += fit.geometry.log_fwhm[:, free].ravel().tolist()
-        centre, width = centre + [-1] * (n_width * len(free)), width + free * n_width
-    others = len(fit.hessian) - len(values)  # offsets, spacing, index
-    return (
-        np.array(values + [0.0] * others),
-        np.array(centre + [-1] * others, dtype=np.intp),
-        np.array(width + [-1] * others, dtype=np.intp),
-    )
+def _free(free: bool, terms: tuple[Parameter, ...], count: int) -> NDArray[np.bool_]:
+    """Which of the coefficients of a polynomial move."""
+    out = np.full(count, free)
+    for k, asked in enumerate(terms[: count - 1], start=1):
+        out[k] &= not asked.fixed
+    return out
 
 
 def _promise(binned: Binned, choice: Choice) -> float:
-    """Drop of chi2 that wings promise to first order: one evaluation instead of a fit (a score test)."""
+    """Drop of chi2 that wings promise, over the squared noise."""
     geometry, problem = choice.fit.geometry, choice.problem
     centre, fwhm = evaluate(geometry, binned.column)
-    n_cross = binned.data.shape[1]
-    nods = geometry.moved(problem.nods)
+    n_cross, nods = binned.data.shape[1], geometry.moved(problem.nods)
     terms = terms_of(problem.shape, centre, fwhm, nods, problem.background, n_cross)
-    wings = terms_of(moffat_between(6.0), centre, fwhm, nods, problem.background[:0], n_cross)
-    solution = solve_columns(binned.data, binned.weight, terms)
-    n_profile = wings.shape[1]
-    flux = solution.coefficients[:, :n_profile, None]
-    residual = binned.data - model_of(terms, solution.coefficients)
-    change = (flux * (wings - terms[:, :n_profile])).sum(axis=1)
-    # a change of width looks much like wings: project it out together with the fluxes
-    step = 1e-3
-    wider = terms_of(problem.shape, centre, fwhm * (1 + step), nods, problem.background[:0], n_cross)
-    width = (flux * (wider - terms[:, :n_profile])).sum(axis=1) / step
-    fields = np.stack([change, width], axis=1)
-    weighted = fields * binned.weight[:, None, :]
-    cross = weighted @ terms.transpose(0, 2, 1)
-    covariance = np.where(np.isfinite(solution.covariance), solution.covariance, 0.0)
-    matrix = (weighted @ fields.transpose(0, 2, 1) - cross @ covariance @ cross.transpose(0, 2, 1)).sum(axis=0)
-    vector = (weighted @ residual[:, :, None])[:, :, 0].sum(axis=0)
-    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        return 0.0
-    left = vector[0] - matrix[0, 1] / matrix[1, 1] * vector[1]
-    power = matrix[0, 0] - matrix[0, 1] ** 2 / matrix[1, 1]
-    return float(left**2 / power) / choice.noise**2 if power > 0 and left > 0 else 0.0
+    none = problem.background[:0]
+    winged = terms_of(moffat_between(_WINGED), centre, fwhm, nods, none, n_cross)
+    wider = terms_of(problem.shape, centre, fwhm * (1 + _WIDER), nods, none, n_cross)
+    data, weight = contiguous(binned.data), contiguous(binned.weight)
+    return trust.wings(data, weight, terms, winged, wider, _WIDER) / choice.noise**2
 
 
 def _try_moffat(binned: Binned, choice: Choice, n_data: float) -> Choice:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous
-from .compiled.fit import legendre
+from .compiled.fit import centres_and_widths
 from .profiles import Shape
 from .recipe import Parameter
 
-__all__ = ["Fit", "Geometry", "Problem", "asked_of", "evaluate", "legendre_basis", "terms_of"]
+__all__ = ["Fit", "Geometry", "Problem", "asked_of", "evaluate", "terms_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -62,25 +62,6 @@ class Geometry:
         return (2 * np.asarray(column, dtype=float) - low - high) / max(high - low, 1.0)
 
 
-def legendre_basis(x: FloatArray, degree: int) -> FloatArray:
-    """Legendre polynomials up to a degree.
-
-    Parameters
-    ----------
-    x : ndarray, shape (n,)
-        On [-1, 1].
-    degree : int
-        Zero or more.
-
-    Returns
-    -------
-    ndarray, shape (n, degree + 1)
-    """
-    out = np.empty((len(x), degree + 1))
-    legendre(contiguous(x), out)
-    return out
-
-
 def evaluate(geometry: Geometry, column: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Centre and FWHM of each source.
 
@@ -96,15 +77,21 @@ def evaluate(geometry: Geometry, column: FloatArray) -> tuple[FloatArray, FloatA
     centre, fwhm : ndarray, shape (n_source, n_column)
         Row of the window, and pixel.
     """
-    x = geometry.mapped(column)
-    n_centre, n_width = len(geometry.centre), geometry.log_fwhm.shape[1]
-    basis = legendre_basis(x, max(n_centre, n_width) - 1)
-    first = basis[:, :n_centre] @ geometry.centre
+    given = np.zeros(0)
     if geometry.given is not None:
-        first = first + np.interp(column, np.arange(len(geometry.given)), geometry.given)
-    centre = first + np.concatenate([[0.0], geometry.offsets])[:, None]
-    width = np.exp(geometry.log_fwhm @ basis[:, :n_width].T)
-    return centre, np.broadcast_to(width, centre.shape)
+        given = np.interp(column, np.arange(len(geometry.given)), geometry.given)
+    centre, fwhm = np.empty((2, geometry.n_source, len(column)))
+    centres_and_widths(
+        contiguous(column),
+        *geometry.domain,
+        contiguous(geometry.centre),
+        contiguous(geometry.offsets),
+        contiguous(geometry.log_fwhm),
+        given,
+        centre,
+        fwhm,
+    )
+    return centre, fwhm
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from .bins import Binned
 from .choose import Choice
+from .compiled import contiguous, gather
 from .filters import SPREAD
 from .geometry import evaluate, terms_of
 from .robust import median
-from .solve import model_of, solve_columns
+from .solve import solve_columns
 
 __all__ = ["find_stripes"]
 
@@ -54,23 +55,23 @@ def find_stripes(binned: Binned, choice: Choice) -> NDArray[np.intp]:
     nods = fit.geometry.moved(problem.nods)
     terms = terms_of(fit.shape.at(binned.column), centre, fwhm, nods, problem.background, n_cross)
     solution = solve_columns(binned.data, binned.weight, terms)
-    weight = binned.weight
-    total = weight.sum(axis=0)
-    seen = total > 0
-    total = np.where(seen, total, 1.0)
-    residual = np.where(weight > 0, binned.data - model_of(terms, solution.coefficients), 0.0)
-    left = (weight * residual).sum(axis=0) / total
-    number = len(centre)
-    light = (weight * model_of(terms[:, :number], solution.coefficients[:, :number])).sum(axis=0) / total
-    least = np.maximum(_OF_PEAK * np.abs(light).max(), _OF_LIGHT * np.abs(light))
-    off = np.abs(left) > np.maximum(_SNR * choice.noise / np.sqrt(total), least)
+    number, weight = len(centre), contiguous(binned.weight)
+    residual, sums = np.empty(weight.shape), np.empty((3, n_cross))
+    gather.sums_of_rows(contiguous(binned.data), weight, terms, solution.coefficients, number, residual, sums)
+    seen = sums[0] > 0
+    total = np.where(seen, sums[0], 1.0)
+    left, light = sums[1] / total, np.abs(sums[2] / total)
+    least = np.maximum(_OF_PEAK * light.max(), _OF_LIGHT * light)
+    off = seen & (np.abs(left) > np.maximum(_SNR * choice.noise / np.sqrt(total), least))
+    if not off.any():
+        return none
     off &= ~_may_be_lobe(residual, weight, solution.coefficients[:, :number], centre, fwhm, left)
-    if not (off & seen).any():
+    if not off.any():
         return none
     above = left - median(left[seen])
     beside = np.pad(above, 1)
     side = np.where(above > 0, np.maximum(beside[2:], beside[:-2]), -np.minimum(beside[2:], beside[:-2]))
-    out = off & seen & (side < SPREAD * np.abs(above))
+    out = off & (side < SPREAD * np.abs(above))
     inner = np.abs(np.arange(n_cross) - centre[:, :, None]).min(axis=(0, 1)) < _NEAR * fwhm.max()
     rows = np.flatnonzero(seen)
     for inward in (rows, rows[::-1]):

@@ -10,7 +10,7 @@ from scipy.ndimage import binary_opening
 
 from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
 from .choose import Choice, choose_geometry
-from .compiled import contiguous, search
+from .compiled import contiguous, gather, search
 from .filters import BIN_CLIP, filter_kernel
 from .frame import Frame
 from .geometry import evaluate
@@ -19,11 +19,12 @@ from .locate import Start
 from .profiles import Gaussian
 from .recipe import Recipe
 from .robust import median
-from .solve import model_of, solve_columns
 from .stripes import find_stripes
 from .window import Window
 
 __all__ = ["first_choice", "refine"]
+
+FloatArray = NDArray[np.float64]
 
 _BIN_SNR = 5.0
 _ROUGH = 0.1  # tolerance of the first fit: the second one starts from it
@@ -37,6 +38,7 @@ _BRIGHT_CAP = 100.0  # S/N that one column can add to what lines promise
 _PROMISE = 4.0  # times the squared S/N of the medians: what lines must bring to be looked at by themselves
 _MOST_BINS = 80
 _LEAST_SEEN = 0.3  # of each profile on good pixels, for its column and its light to count
+_COMPARED = 9  # columns, an odd number, in which two traces are compared
 _MOST_MOVE = 0.15  # of the FWHM: how far a trace may move within a bin
 
 
@@ -67,8 +69,9 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
         bright = start.detection.bin_snr > _LINE_SNR
         binned = Binned(binned.data, binned.weight * bright[:, None], binned.column, binned.edges)
     else:
-        edges = _first_edges(window, start, recipe)
-        alone = _bright_columns(window, start, edges)
+        centre, fwhm = evaluate(start.geometry, window.columns)
+        edges = _first_edges(window, start, centre[0], fwhm[0], recipe)
+        alone = _bright_columns(window, centre[0], fwhm[0], edges)
         # the median of one column is the column itself, its flux is free, and its bad pixels are simply not there
         edges = np.unique(np.concatenate([edges, alone, alone + 1])) if len(alone) else edges
         binned = median_bins(window.data, window.weight, edges)
@@ -84,7 +87,9 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
     return choice, find_stripes(binned, choice)
 
 
-def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.intp]:
+def _first_edges(
+    window: Window, start: Start, centre: FloatArray, fwhm: FloatArray, recipe: Recipe
+) -> NDArray[np.intp]:
     bins = recipe.trace.bins
     if isinstance(bins, int):
         return edges_uniform(window.n_disp, bins)
@@ -94,43 +99,32 @@ def _first_edges(window: Window, start: Start, recipe: Recipe) -> NDArray[np.int
     # the S/N of a detection is capped per bin: it says little of a bright source, for which medians of 16 columns do
     capped = 0.7 * BIN_CLIP * np.sqrt(len(start.detection.bin_snr))
     most = window.n_disp // 16 + 1
-    count = most if start.detection.snr > capped else int(np.clip((start.detection.snr / _BIN_SNR) ** 2, 1, most))
-    edges = edges_uniform(window.n_disp, count)
-    centre, fwhm = evaluate(start.geometry, window.columns)
-    return split_moving(edges, centre[0], 2 * _MOST_MOVE * fwhm[0])
+    count = most if start.detection.snr > capped else int(min(max((start.detection.snr / _BIN_SNR) ** 2, 1), most))
+    return split_moving(edges_uniform(window.n_disp, count), centre, 2 * _MOST_MOVE * fwhm)
 
 
-def _bright_columns(window: Window, start: Start, edges: NDArray[np.intp]) -> NDArray[np.intp]:
+def _bright_columns(window: Window, centre: FloatArray, fwhm: FloatArray, edges: NDArray[np.intp]) -> NDArray[np.intp]:
     """Columns of lines, which medians of many columns do not see, where they hold much of what there is to fit to.
 
     A column counts where two neighbours or more stand out with it: a hit does so in one column, or is no profile, which
     costs its bin the weight.
     """
-    centre, fwhm = evaluate(start.geometry, window.columns)
-    snr = np.empty(window.n_disp)
-    rows = np.round(centre[0]).astype(np.intp)
-    kernel = filter_kernel(round(median(fwhm[0]), 1))
+    snr, middle, stands = np.empty(window.n_disp), np.empty(len(edges) - 1), np.empty(window.n_disp, dtype=bool)
+    rows = np.round(centre).astype(np.intp)
+    kernel = filter_kernel(round(median(fwhm), 1))
     search.along_path(contiguous(window.data), contiguous(window.weight), rows, kernel, snr)
-    if not (snr > _BRIGHT_SNR).any():
+    if not gather.lines_above(snr, edges, _BRIGHT_SNR, _ABOVE, middle, stands):
         return np.zeros(0, dtype=np.intp)
-    around, per_bin = np.empty(window.n_disp), np.diff(edges)
-    middle = median_bins(snr[:, None], np.ones((window.n_disp, 1)), edges).data[:, 0]
-    around = np.repeat(np.maximum(middle, 0.0), per_bin)
-    stands = snr > np.maximum(_BRIGHT_SNR, _ABOVE * around)
-    if not stands.any():
-        return np.zeros(0, dtype=np.intp)
-    stands[stands] = _spreads(window, np.flatnonzero(stands), rows, fwhm[0])
+    stands[stands] = _spreads(window, np.flatnonzero(stands), rows, fwhm)
     together = binary_opening(stands, np.ones(_RUN))
     lines = np.flatnonzero(together)
     promised = (np.minimum(snr[lines], _BRIGHT_CAP) ** 2).sum()
-    if promised < _PROMISE * (per_bin * np.minimum(middle, _BRIGHT_CAP) ** 2).sum():
+    if promised < _PROMISE * (np.diff(edges) * np.minimum(middle, _BRIGHT_CAP) ** 2).sum():
         return np.zeros(0, dtype=np.intp)
     return np.sort(lines[np.argsort(-snr[lines], kind="stable")[:_MOST_BRIGHT]])
 
 
-def _spreads(
-    window: Window, columns: NDArray[np.intp], rows: NDArray[np.intp], fwhm: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _spreads(window: Window, columns: NDArray[np.intp], rows: NDArray[np.intp], fwhm: FloatArray) -> NDArray[np.bool_]:
     """Whether the brightest pixel near the trace has a neighbour as bright as a profile makes it: a hit has none."""
     data, weight = window.data[columns], window.weight[columns]
     level = np.array([median(line[good]) for line, good in zip(data, weight > 0, strict=True)])
@@ -171,11 +165,15 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Sw
     """
     if not (start.problem.free_centre or start.problem.free_width):
         return choice
-    problem = replace(start.problem, nods=start.problem.nods if swept.nod_mode == "model" else ())
+    problem = start.problem
     better = choose_geometry(
         _second_bins(window, swept),
         choice.fit.geometry,
-        replace(problem, shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape),
+        replace(
+            problem,
+            nods=problem.nods if swept.nod_mode == "model" else (),
+            shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape,
+        ),
         recipe,
         rectified=frame.meta.get("rectified") is True and not start.detection.curved,
         from_data=start.from_data,
@@ -186,25 +184,28 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Sw
 
 def _agrees(window: Window, first: Choice, second: Choice) -> bool:
     """Whether the refined trace is where the robust one was: it may be sharper, not another one."""
-    column = np.linspace(0, window.n_disp - 1, 9)
+    column = np.linspace(0, window.n_disp - 1, _COMPARED)
     (before, wide), (after, width) = (evaluate(c.fit.geometry, column) for c in (first, second))
-    moved = np.abs(after - before) / wide
-    return bool((np.median(moved, axis=1) < 0.5).all() and (np.abs(np.log(width / wide)) < 0.7).all())
+    moved = np.sort(np.abs(after - before) / wide, axis=1)[:, _COMPARED // 2]
+    return bool((moved < 0.5).all() and (np.abs(np.log(width / wide)) < 0.7).all())
 
 
 def _second_bins(window: Window, swept: Swept) -> Binned:
-    n_source = len(swept.centre)
-    # where only a wing is left the flux is wild, and what it would fill the gaps with is wilder
-    light = np.abs(swept.profiles)
-    seen = (light * (swept.kept > 0)[:, None, :]).sum(axis=2) > _LEAST_SEEN * light.sum(axis=2)
-    kept = np.where(seen[:, :n_source].all(axis=1)[:, None], swept.kept, 0.0)
-    data = np.where(kept > 0, window.data - swept.background, 0.0)
-    solution = solve_columns(data, kept, swept.profiles)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        signal = solution.coefficients[:, :n_source] ** 2 / np.einsum("xtt->xt", solution.covariance)[:, :n_source]
-    strength = np.maximum(np.nan_to_num(signal).max(axis=1) - 1.0, 0.0)
+    """Means of the cleaned pixels in bins that gather the same S/N."""
+    n_disp, n_profile, n_cross = swept.profiles.shape
+    pixels = (
+        contiguous(window.data),
+        contiguous(swept.background),
+        contiguous(swept.kept),
+        contiguous(swept.profiles),
+    )
+    coefficients, whole = np.empty((n_disp, n_profile)), np.empty(n_disp, dtype=bool)
+    flux, strength = np.empty(n_disp), np.empty(n_disp)
+    gather.light_of_columns(*pixels, len(swept.centre), _LEAST_SEEN, coefficients, whole, flux, strength)
     # no column counts for more than a bin: one cosmic ray must not take the bins from all others
-    edges = edges_by_signal(np.minimum(strength, _BIN_SNR**2), _BIN_SNR**2, _MOST_BINS)
+    edges = edges_by_signal(strength, _BIN_SNR**2, _MOST_BINS, most=_BIN_SNR**2)
     edges = split_moving(edges, swept.centre[0], _MOST_MOVE * swept.fwhm[0])
-    light = model_of(swept.profiles, np.where(seen, solution.coefficients, 0.0))
-    return mean_bins(data, kept, light, edges, solution.coefficients[:, :n_source].max(axis=1))
+    n_bin = len(edges) - 1
+    mean, inverse, column = np.empty((n_bin, n_cross)), np.empty((n_bin, n_cross)), np.empty(n_bin)
+    gather.means_of_light(*pixels, coefficients, whole, flux, edges, mean, inverse, column)
+    return Binned(mean, inverse, column, edges)

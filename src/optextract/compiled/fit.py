@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .linear import invert, normal
 
-__all__ = ["add_priors", "damped_step", "dropped", "keep_within", "legendre", "nested_drops", "place", "project"]
+__all__ = ["Sizes", "centres_and_widths", "damped_step", "dropped", "nested_drops", "place", "project"]
 
 FloatArray = NDArray[np.float64]
+
+#: How the parameters of a fit are laid out: numbers of coefficients of the centre and of each width, of widths (1, or
+#: one each), of sources, of factors on the spacing of the twins and of indices of the shape (0 or 1).
+Sizes = tuple[int, int, int, int, int, int]
 
 
 @compiled
@@ -21,19 +25,17 @@ def _fields(
     widths: FloatArray,
     index: FloatArray,
     x: int,
-    source_of: NDArray[np.intp],
-    told: FloatArray,
-    n_source: int,
-    n_width: int,
-    spaced: bool,
+    nods: FloatArray,
+    sizes: Sizes,
 ) -> None:
     """Model derivatives of bin x by shift, width (common or each), offsets, spacing and index, (n_field, n_cross)."""
     n_profile, n_cross = shifts.shape[1], shifts.shape[2]
+    _, _, n_width, n_source, n_spacing, _ = sizes
     n_index = index.shape[1]
     fields[:] = 0.0
     first_offset = 1 + n_width
     for slot in range(n_profile):
-        source, amplitude = source_of[slot], linear[slot]
+        source, amplitude = slot % n_source, linear[slot]
         width = 1 + (source if n_width > 1 else 0)
         for y in range(n_cross):
             moved = amplitude * shifts[x, slot, y]
@@ -41,8 +43,8 @@ def _fields(
             fields[width, y] += amplitude * widths[x, slot, y]
             if source > 0:
                 fields[first_offset + source - 1, y] += moved
-            if spaced:
-                fields[first_offset + n_source - 1, y] += told[slot] * moved
+            if n_spacing:
+                fields[first_offset + n_source - 1, y] += nods[slot // n_source] * moved
         if n_index:
             last = len(fields) - 1
             for y in range(n_cross):
@@ -59,11 +61,8 @@ def project(
     index: FloatArray,
     positive: NDArray[np.bool_],
     decide: bool,
-    source_of: NDArray[np.intp],
-    told: FloatArray,
-    n_source: int,
-    n_width: int,
-    spaced: bool,
+    nods: FloatArray,
+    sizes: Sizes,
     basis: FloatArray,
     field_of: NDArray[np.intp],
     amplitude: FloatArray,
@@ -90,14 +89,11 @@ def project(
         where `decide` is set.
     decide : bool
         Whether to find those twins.
-    source_of : ndarray of int, shape (n_profile,)
-        Source of each profile.
-    told : ndarray, shape (n_profile,)
-        Offset of each profile from its source as the file tells it.
-    n_source, n_width : int
-        Numbers of sources, and of widths (1, or one each).
-    spaced : bool
-        Whether the spacing of the twins is free.
+    nods : ndarray, shape (n_profile / n_source,)
+        Offset of each set of profiles from the sources, as the file tells it: zero for the sources' own, which come
+        first.
+    sizes : tuple of int
+        See `Sizes`.
     basis : ndarray, shape (n_bin, n_parameter)
         Value of each parameter's polynomial in each bin.
     field_of : ndarray of int, shape (n_parameter,)
@@ -114,7 +110,7 @@ def project(
         Filled: curvature by the parameters.
     """
     n_bin, n_term, n_cross = terms.shape
-    n_field, n_parameter = gradient.shape[1], len(field_of)
+    n_field, n_parameter, n_source = gradient.shape[1], len(field_of), sizes[3]
     matrix, inverse = np.zeros((n_term, n_term)), np.zeros((n_term, n_term))
     lower, vector = np.zeros((n_term + 1, n_term)), np.zeros(n_term)
     linear, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
@@ -159,7 +155,7 @@ def project(
         for k in range(n_source):
             amplitude[x, k] = linear[k]
             error[x, k] = np.sqrt(inverse[k, k])
-        _fields(fields, linear, shifts, widths, index, x, source_of, told, n_source, n_width, spaced)
+        _fields(fields, linear, shifts, widths, index, x, nods, sizes)
         for f in range(n_field):
             value = 0.0
             for y in range(n_cross):
@@ -186,21 +182,22 @@ def project(
                 curvature[x, g, f] = value
         for p in range(n_parameter):
             total[p] += basis[x, p] * gradient[x, field_of[p]]
-            for q in range(n_parameter):
+            for q in range(p + 1):
                 hessian[p, q] += basis[x, p] * basis[x, q] * curvature[x, field_of[p], field_of[q]]
+    for p in range(n_parameter):
+        for q in range(p):
+            hessian[q, p] = hessian[p, q]
     return chi2
 
 
 @compiled
 def place(
     vector: FloatArray,
-    n_width: int,
-    centre_basis: FloatArray,
-    width_basis: FloatArray,
+    sizes: Sizes,
+    basis: FloatArray,
     given: FloatArray,
+    nods: FloatArray,
     spacing: float,
-    source_of: NDArray[np.intp],
-    told: FloatArray,
     centre: FloatArray,
     fwhm: FloatArray,
 ) -> None:
@@ -210,99 +207,34 @@ def place(
     ----------
     vector : ndarray, shape (n_parameter,)
         Coefficients of the centre, of the logarithm of each FWHM, offsets of the further sources, and what follows.
-    n_width : int
-        Number of widths: 1, or one each.
-    centre_basis, width_basis : ndarray, shape (n_bin, n_coefficient)
-        Polynomials in each bin.
+    sizes : tuple of int
+        See `Sizes`.
+    basis : ndarray, shape (n_bin, n_parameter)
+        Value of each parameter's polynomial in each bin.
     given : ndarray, shape (n_bin,)
         What the polynomial of the centre is added to.
+    nods : ndarray, shape (n_profile / n_source,)
+        Offset of each set of profiles from the sources: zero for the sources' own, which come first.
     spacing : float
-        Factor on the offsets of the twins.
-    source_of : ndarray of int, shape (n_profile,)
-        Source of each profile.
-    told : ndarray, shape (n_profile,)
-        Offset of each profile from its source.
+        Factor on these offsets where it is not a parameter.
     centre, fwhm : ndarray, shape (n_profile, n_bin)
         Filled.
     """
-    n_centre, n_each = centre_basis.shape[1], width_basis.shape[1]
+    n_centre, n_each, n_width, n_source, n_spacing, _ = sizes
     first_offset = n_centre + n_width * n_each - 1
-    for slot in range(len(source_of)):
-        source = source_of[slot]
+    factor = vector[first_offset + n_source] if n_spacing else spacing
+    for slot in range(len(centre)):
+        source = slot % n_source
         first_width = n_centre + n_each * (source if n_width > 1 else 0)
-        away = told[slot] * spacing + (vector[first_offset + source] if source > 0 else 0.0)
+        away = nods[slot // n_source] * factor + (vector[first_offset + source] if source > 0 else 0.0)
         for x in range(len(given)):
             row, width = given[x] + away, 0.0
             for k in range(n_centre):
-                row += vector[k] * centre_basis[x, k]
-            for k in range(n_each):
-                width += vector[first_width + k] * width_basis[x, k]
+                row += vector[k] * basis[x, k]
+            for k in range(first_width, first_width + n_each):
+                width += vector[k] * basis[x, k]
             centre[slot, x] = row
             fwhm[slot, x] = np.exp(width)
-
-
-@compiled
-def add_priors(
-    vector: FloatArray,
-    slots: NDArray[np.intp],
-    mean: FloatArray,
-    weight: FloatArray,
-    gradient: FloatArray,
-    hessian: FloatArray,
-) -> float:
-    """Add normal priors of single parameters (mean, 1 / sigma^2) to gradient and curvature; gives their chi2."""
-    chi2 = 0.0
-    for k in range(len(slots)):
-        off = vector[slots[k]] - mean[k]
-        chi2 += weight[k] * off * off
-        gradient[slots[k]] -= weight[k] * off
-        hessian[slots[k], slots[k]] += weight[k]
-    return chi2
-
-
-@compiled
-def keep_within(
-    vector: FloatArray, limits: FloatArray, n_centre: int, n_each: int, n_width: int, room: FloatArray, held: FloatArray
-) -> None:
-    """Clip parameters to their limits, and shrink the variations of each width that leave its range, in place.
-
-    Parameters
-    ----------
-    vector : ndarray, shape (n_parameter,)
-        As for `place`.
-    limits : ndarray, shape (n_parameter, 2)
-        Of each parameter; infinite where there are none.
-    n_centre, n_each, n_width : int
-        Numbers of coefficients of the centre and of each width, and of widths.
-    room : ndarray, shape (2,)
-        Limits of the logarithm of the FWHM in any column.
-    held : ndarray, shape (n_each,)
-        1 for the coefficients of a width that are not to be changed, 0 for the others.
-    """
-    for k in range(len(vector)):
-        vector[k] = min(max(vector[k], limits[k, 0]), limits[k, 1])
-    for width in range(n_width):
-        first = n_centre + width * n_each
-        mean, swing, fixed = vector[first], 0.0, 0.0
-        for k in range(1, n_each):
-            swing += abs(vector[first + k])
-            fixed += held[k] * abs(vector[first + k])
-        most = max(min(mean - room[0], room[1] - mean) - fixed, 0.0)
-        if swing - fixed > most:
-            for k in range(1, n_each):
-                if held[k] == 0.0:
-                    vector[first + k] *= most / (swing - fixed)
-
-
-@compiled
-def legendre(x: FloatArray, out: FloatArray) -> None:
-    """Legendre polynomials at `x`, shape (n,), into the columns of `out`, (n, degree + 1)."""
-    for i in range(len(x)):
-        out[i, 0] = 1.0
-        if out.shape[1] > 1:
-            out[i, 1] = x[i]
-        for k in range(2, out.shape[1]):
-            out[i, k] = ((2 * k - 1) * x[i] * out[i, k - 1] - (k - 1) * out[i, k - 2]) / k
 
 
 @compiled
@@ -429,3 +361,53 @@ def nested_drops(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]
         turned[i] = value / lower[i, i]
         running += turned[i] * turned[i]
         drops[i] = running
+
+
+@compiled
+def centres_and_widths(
+    column: FloatArray,
+    first: float,
+    last: float,
+    centre: FloatArray,
+    offsets: FloatArray,
+    log_fwhm: FloatArray,
+    given: FloatArray,
+    row: FloatArray,
+    fwhm: FloatArray,
+) -> None:
+    """Centre and FWHM of each source: see `optextract.geometry.evaluate`.
+
+    Parameters
+    ----------
+    column : ndarray, shape (n_column,)
+    first, last : float
+        Columns mapped to -1 and 1.
+    centre, offsets, log_fwhm
+        See `optextract.geometry.Geometry`.
+    given : ndarray, shape (n_column,) or (0,)
+        What the polynomial of the centre is added to.
+    row, fwhm : ndarray, shape (n_source, n_column)
+        Filled.
+    """
+    n_width, n_each = log_fwhm.shape
+    most = max(len(centre), n_each)
+    values = np.ones(most)
+    for x in range(len(column)):
+        if most > 1:
+            values[1] = (2 * column[x] - first - last) / max(last - first, 1.0)
+        for k in range(2, most):
+            values[k] = ((2 * k - 1) * values[1] * values[k - 1] - (k - 1) * values[k - 2]) / k
+        place_of = given[x] if len(given) else 0.0
+        for k in range(len(centre)):
+            place_of += centre[k] * values[k]
+        for source in range(len(row)):
+            row[source, x] = place_of + (offsets[source - 1] if source > 0 else 0.0)
+            if x > 0 and n_each == 1:
+                fwhm[source, x] = fwhm[source, 0]
+            elif source < n_width:
+                width = 0.0
+                for k in range(n_each):
+                    width += log_fwhm[source, k] * values[k]
+                fwhm[source, x] = np.exp(width)
+            else:
+                fwhm[source, x] = fwhm[0, x]

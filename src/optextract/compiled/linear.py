@@ -56,6 +56,26 @@ def normal(
 
 
 @compiled
+def _invert_three(matrix: FloatArray, inverse: FloatArray, lower: FloatArray) -> None:
+    """The same steps for three by three, as a source with a constant and a slope has it, without loops."""
+    a, b, c = lower[3, 0], lower[3, 1], lower[3, 2]
+    first = 1.0 / np.sqrt(1.0 + _RIDGE)
+    ba, ca = matrix[1, 0] * b * a * first, matrix[2, 0] * c * a * first
+    second = 1.0 / np.sqrt(max(1.0 + _RIDGE - ba * ba, 1e-16))
+    cb = (matrix[2, 1] * c * b - ca * ba) * second
+    third = 1.0 / np.sqrt(max(1.0 + _RIDGE - ca * ca - cb * cb, 1e-16))
+    # the inverse of the factor
+    turned_ba, turned_cb = -ba * first * second, -cb * second * third
+    turned_ca = -(ca * first + cb * turned_ba) * third
+    inverse[0, 0] = (first * first + turned_ba * turned_ba + turned_ca * turned_ca) * a * a
+    inverse[1, 1] = (second * second + turned_cb * turned_cb) * b * b
+    inverse[2, 2] = third * third * c * c
+    inverse[0, 1] = inverse[1, 0] = (turned_ba * second + turned_ca * turned_cb) * a * b
+    inverse[0, 2] = inverse[2, 0] = turned_ca * third * a * c
+    inverse[1, 2] = inverse[2, 1] = turned_cb * third * b * c
+
+
+@compiled
 def invert(matrix: FloatArray, inverse: FloatArray, seen: NDArray[np.bool_], lower: FloatArray) -> None:
     """Inverse of one normal matrix, scaled to unit diagonal: closed form up to two by two, else Cholesky's factor.
 
@@ -87,6 +107,9 @@ def invert(matrix: FloatArray, inverse: FloatArray, seen: NDArray[np.bool_], low
         inverse[0, 0] = (1.0 + _RIDGE) * determinant * lower[n, 0] ** 2
         inverse[1, 1] = (1.0 + _RIDGE) * determinant * lower[n, 1] ** 2
         inverse[0, 1] = inverse[1, 0] = -off * determinant * lower[n, 0] * lower[n, 1]
+        return
+    if n == 3:
+        _invert_three(matrix, inverse, lower)
         return
     # the factor, with the inverses of its diagonal where that would stand
     for i in range(n):

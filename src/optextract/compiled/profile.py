@@ -7,9 +7,13 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["fill_table", "fill_table_derivatives"]
+__all__ = ["Table", "fill_table", "fill_table_derivatives"]
 
 FloatArray = NDArray[np.float64]
+
+#: Cubics of each piece, shape (n, 4); where the table begins and ends, FWHM; and the exponent of what lies beyond, -1
+#: where nothing does.
+Table = tuple[FloatArray, float, float, float]
 
 
 @compiled

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from ..compiled.profile import Table
+
 __all__ = ["FWHM_SIGMA", "Gaussian", "Shape"]
 
 FloatArray = NDArray[np.float64]
@@ -30,6 +32,8 @@ class Shape:
     reach = np.inf
     #: value of the shape parameter (Moffat index, Voigt Lorentzian fraction); None where there is none
     index: float | None = None
+    #: the shape as the compiled loops take it; None where it is no table
+    table: Table | None = None
 
     def cdf(self, u: FloatArray) -> FloatArray:
         """Fraction of the flux below `u`."""

@@ -11,6 +11,7 @@ from scipy import special
 from scipy.optimize import brentq
 
 from ..compiled import contiguous, profile
+from ..compiled.profile import Table
 from ..errors import RecipeError, bad_value
 from ._shape import FWHM_SIGMA, Gaussian, Shape
 
@@ -73,7 +74,8 @@ class Tabulated(Shape):
         )
         self._tail = tail
         self.reach = np.inf if tail is not None else max(-self._low, self._high)
-        self._table = (self._cubics, self._low, self._high, -1.0 if tail is None else float(tail))
+        self._cells: Table = (self._cubics, self._low, self._high, -1.0 if tail is None else float(tail))
+        self.table = self._cells
 
     def _pieces(self, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
         """Position within its cell, and the cell's cubic ``y + t (a + t (b + t c))``, for each u."""
@@ -137,7 +139,7 @@ class Tabulated(Shape):
 
     def fill(self, terms: FloatArray, slot: int, centre: FloatArray, fwhm: FloatArray) -> None:
         """Write the integrals over each pixel into ``terms[:, slot]``."""
-        profile.fill_table(terms, slot, contiguous(centre), contiguous(fwhm), *self._table)
+        profile.fill_table(terms, slot, contiguous(centre), contiguous(fwhm), *self._cells)
 
     def fill_derivatives(
         self,
@@ -149,7 +151,7 @@ class Tabulated(Shape):
         fwhm: FloatArray,
     ) -> None:
         """Write integrals and their derivatives into the slot of each array."""
-        profile.fill_table_derivatives(terms, shifts, widths, slot, contiguous(centre), contiguous(fwhm), *self._table)
+        profile.fill_table_derivatives(terms, shifts, widths, slot, contiguous(centre), contiguous(fwhm), *self._cells)
 
 
 class Moffat(Shape):

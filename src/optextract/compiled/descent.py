@@ -1,0 +1,364 @@
+"""The descent of a fit of trace and width: priors, limits, and the steps of Levenberg and Marquardt.
+
+What is known of each parameter stands in a table, `rules`, of shape (n_parameter, N_RULE), whose columns have the names
+below. What is asked of the rows of sources stands in another one, `rows`, of shape (n_row, AT + n_centre): which
+source, least and greatest row, the row that it is held at (NaN: none), the given trace there, and the values of the
+centre's polynomials there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import compiled
+from .fit import Sizes, damped_step, place, project
+from .profile import Table, fill_table_derivatives
+
+__all__ = [
+    "AT", "CHI2", "CONVERGED", "DAMPING", "FREE", "HELD", "HIGHEST", "LEAST", "LONGEST", "LOWEST", "MEAN", "MOST",
+    "N_PROGRESS", "N_RULE", "STEPS", "WEIGHT", "add_priors", "advance", "descend", "keep_within", "lay_out",
+]  # fmt: skip
+
+FloatArray = NDArray[np.float64]
+
+#: Limits; those that the recipe asks for, which are kept whatever the width becomes; mean and 1 / sigma^2 of a normal
+#: prior; whether it moves; the longest step; whether it is a coefficient of a width that is not to be changed.
+LOWEST, HIGHEST, LEAST, MOST, MEAN, WEIGHT, FREE, LONGEST, HELD = 0, 1, 2, 3, 4, 5, 6, 7, 8
+N_RULE = 9
+
+_SOURCE, _LEAST_ROW, _MOST_ROW, _HELD_ROW, _GIVEN = 0, 1, 2, 3, 4
+AT = 5
+
+#: Data and their inverse variances, (n_bin, n_cross); the offset of each set of profiles from the sources, zero for
+#: their own; and how the parameters are laid out: see `lay_out`.
+Bins = tuple[FloatArray, FloatArray, FloatArray, Sizes, FloatArray, NDArray[np.intp]]
+#: `rules`, `rows`, and least and greatest logarithm of the FWHM in any column.
+Limits = tuple[FloatArray, FloatArray, float, float]
+#: Degrees of freedom, most steps, and the tolerance of `optextract.trace.fit_geometry`.
+Ends = tuple[int, int, float]
+#: The best point so far and the next one, (n_parameter,); the curvature, the gradient, and each bin's amplitudes, their
+#: errors and `local` (see `optextract.geometry.Fit`) at the best one; and how far the descent has come.
+Best = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
+
+#: How far a descent has come: chi2, the damping, what the last step promised, steps taken, whether it has converged.
+CHI2, DAMPING, _PROMISE, STEPS, CONVERGED = 0, 1, 2, 3, 4
+N_PROGRESS = 5
+
+_HELD_SIGMA = 1e-4  # pixel: of the row of a source that is fixed
+_NEGLIGIBLE = 0.3  # of the tolerance: a gain that ends the fit without being taken
+_LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e7
+_ALIKE = 1e-6  # of chi2: what a step that cannot be taken may promise at a minimum
+_NUDGE = 1e-6  # a move that tells whether a parameter stands at its limit
+
+
+@compiled
+def lay_out(
+    column: FloatArray, first: float, last: float, sizes: Sizes, basis: FloatArray, field_of: NDArray[np.intp]
+) -> None:
+    """Value of each parameter's polynomial in each bin, and the derivative field that it multiplies.
+
+    Parameters
+    ----------
+    column : ndarray, shape (n_bin,)
+        Column of each bin.
+    first, last : float
+        Columns mapped to -1 and 1.
+    sizes : tuple of int
+        See `Sizes`.
+    basis : ndarray, shape (n_bin, n_parameter)
+        Filled: Legendre polynomials for centre and widths, one for the others.
+    field_of : ndarray of int, shape (n_parameter,)
+        Filled.
+    """
+    n_centre, n_each, n_width, _, _, _ = sizes
+    n_parameter, n_first = len(field_of), n_centre + n_width * n_each
+    for p in range(n_parameter):
+        field_of[p] = 0 if p < n_centre else 1 + ((p - n_centre) // n_each if p < n_first else n_width + p - n_first)
+    most = max(n_centre, n_each)
+    values = np.ones(most)
+    for x in range(len(column)):
+        place_of = (2 * column[x] - first - last) / max(last - first, 1.0)
+        if most > 1:
+            values[1] = place_of
+        for k in range(2, most):
+            values[k] = ((2 * k - 1) * place_of * values[k - 1] - (k - 1) * values[k - 2]) / k
+        for p in range(n_centre):
+            basis[x, p] = values[p]
+        for p in range(n_centre, n_first):
+            basis[x, p] = values[(p - n_centre) % n_each]
+        for p in range(n_first, n_parameter):
+            basis[x, p] = 1.0
+
+
+@compiled
+def _row(vector: FloatArray, rows: FloatArray, k: int, offset: int) -> float:
+    """Row of a source at the column for which it is asked."""
+    row = rows[k, _GIVEN]
+    for p in range(rows.shape[1] - AT):
+        row += rows[k, AT + p] * vector[p]
+    return row + vector[offset] if rows[k, _SOURCE] > 0 else row
+
+
+@compiled
+def _offset_of(rows: FloatArray, k: int, sizes: Sizes) -> int:
+    """Place of a further source's offset among the parameters."""
+    return sizes[0] + sizes[1] * sizes[2] + int(rows[k, _SOURCE]) - 1
+
+
+@compiled
+def add_priors(
+    vector: FloatArray, sizes: Sizes, rules: FloatArray, rows: FloatArray, gradient: FloatArray, hessian: FloatArray
+) -> float:
+    """Add normal priors of single parameters, and those that hold rows, to gradient and curvature; gives their chi2.
+
+    Parameters
+    ----------
+    vector : ndarray, shape (n_parameter,)
+        As for `place`.
+    sizes : tuple of int
+        See `Sizes`.
+    rules : ndarray, shape (n_parameter, N_RULE)
+    rows : ndarray, shape (n_row, AT + n_centre)
+        Each held row is a sum of parameters, none of which is fixed.
+    gradient, hessian : ndarray, shape (n_parameter,) and (n_parameter, n_parameter)
+        Added to.
+    """
+    chi2 = 0.0
+    for p in range(len(vector)):
+        weight, off = rules[p, WEIGHT], vector[p] - rules[p, MEAN]
+        chi2 += weight * off * off
+        gradient[p] -= weight * off
+        hessian[p, p] += weight
+    strong = 1.0 / _HELD_SIGMA**2
+    weights = np.zeros(len(vector))
+    for k in range(len(rows)):
+        if np.isnan(rows[k, _HELD_ROW]):
+            continue
+        offset = _offset_of(rows, k, sizes)
+        off = _row(vector, rows, k, offset) - rows[k, _HELD_ROW]
+        weights[:] = 0.0
+        for p in range(sizes[0]):
+            weights[p] = rows[k, AT + p]
+        if rows[k, _SOURCE] > 0:
+            weights[offset] = 1.0
+        chi2 += strong * off * off
+        for p in range(len(vector)):
+            gradient[p] -= strong * off * weights[p]
+            for q in range(len(vector)):
+                hessian[p, q] += strong * weights[p] * weights[q]
+    return chi2
+
+
+@compiled
+def keep_within(
+    vector: FloatArray, sizes: Sizes, rules: FloatArray, rows: FloatArray, narrowest: float, widest: float
+) -> None:
+    """Bring parameters within their limits, in place.
+
+    The means are clipped, the variations of each width that leave its range are shrunk; what is asked of a coefficient
+    or of the row of a source (the first is moved with its trace, others alone) comes last.
+
+    Parameters
+    ----------
+    vector : ndarray, shape (n_parameter,)
+        As for `place`.
+    sizes : tuple of int
+        See `Sizes`.
+    rules : ndarray, shape (n_parameter, N_RULE)
+    rows : ndarray, shape (n_row, AT + n_centre)
+    narrowest, widest : float
+        Limits of the logarithm of the FWHM in any column.
+    """
+    n_centre, n_each, n_width, _, _, _ = sizes
+    for p in range(len(vector)):
+        vector[p] = min(max(vector[p], rules[p, LOWEST]), rules[p, HIGHEST])
+    for width in range(n_width):
+        first = n_centre + width * n_each
+        mean, swing, fixed = vector[first], 0.0, 0.0
+        for p in range(first + 1, first + n_each):
+            swing += abs(vector[p])
+            fixed += rules[p, HELD] * abs(vector[p])
+        most = max(min(mean - narrowest, widest - mean) - fixed, 0.0)
+        if swing - fixed > most:
+            for p in range(first + 1, first + n_each):
+                if rules[p, HELD] == 0.0:
+                    vector[p] *= most / (swing - fixed)
+    for p in range(len(vector)):
+        vector[p] = min(max(vector[p], rules[p, LEAST]), rules[p, MOST])
+    for k in range(len(rows)):
+        offset = _offset_of(rows, k, sizes)
+        row = _row(vector, rows, k, offset)
+        kept = min(max(row, rows[k, _LEAST_ROW]), rows[k, _MOST_ROW])
+        vector[offset if rows[k, _SOURCE] > 0 else 0] += kept - row
+
+
+@compiled
+def _propose(sizes: Sizes, limits: Limits, enough: float, best: Best) -> bool:
+    """Put the next point into `trial`; gives whether there is one worth a look."""
+    vector, trial, hessian, gradient, _, _, _, progress = best
+    rules, rows, narrowest, widest = limits
+    n = len(vector)
+    moving, step, some = np.zeros(n, dtype=np.bool_), np.empty(n), False
+    for p in range(n):
+        trial[p] = vector[p] + _NUDGE * np.sign(gradient[p])
+    keep_within(trial, sizes, rules, rows, narrowest, widest)
+    for p in range(n):
+        # what stands at a limit and would cross it stays there, or its clipped step would spoil those of the others
+        moving[p] = rules[p, FREE] > 0 and trial[p] != vector[p]
+        some |= moving[p]
+    if not some:
+        return False
+    promise = damped_step(hessian, gradient, moving, progress[DAMPING], step)
+    progress[_PROMISE] = promise
+    if progress[DAMPING] <= 1e-3 and promise < _NEGLIGIBLE * enough:
+        # what is left to gain, twice the drop of chi2 / 2 that the curvature promises, is not worth a look
+        return False
+    for p in range(n):
+        trial[p] = vector[p] + min(max(step[p], -rules[p, LONGEST]), rules[p, LONGEST])
+    keep_within(trial, sizes, rules, rows, narrowest, widest)
+    moves = False
+    for p in range(n):
+        moves |= trial[p] != vector[p]
+    return moves
+
+
+@compiled
+def _own_steps(gradient: FloatArray, curvature: FloatArray, local: FloatArray) -> None:
+    """Newton step of each bin by itself, (n_bin, 4): what it says of its own shift and width, each with its error."""
+    for x in range(len(local)):
+        for k in range(2):
+            error = 1 / np.sqrt(curvature[x, k, k])
+            local[x, 2 * k], local[x, 2 * k + 1] = gradient[x, k] * error**2, error
+
+
+@compiled
+def advance(
+    terms: FloatArray,
+    shifts: FloatArray,
+    widths: FloatArray,
+    index: FloatArray,
+    positive: NDArray[np.bool_],
+    bins: Bins,
+    limits: Limits,
+    ends: Ends,
+    best: Best,
+) -> bool:
+    """Judge the next point, at which the profiles were evaluated, and propose another; gives whether there is one.
+
+    Parameters
+    ----------
+    terms, shifts, widths, index
+        As for `project`.
+    positive : ndarray of bool, shape (n_bin, n_profile - n_source)
+        As for `project`: decided at the first point, because chi2 jumps with it.
+    bins, limits, ends, best
+        See there. How far the descent has come is zero at the first point, but for the damping.
+    """
+    data, weight, nods, sizes, basis, field_of = bins
+    rules, rows, _, _ = limits
+    freedom, max_steps, tolerance = ends
+    vector, trial, hessian, gradient, amplitude, error, local, progress = best
+    n_bin, n_parameter, n_source = len(data), len(vector), sizes[3]
+    n_field = sizes[2] + n_source + sizes[4] + sizes[5]
+    begins = progress[STEPS] == 0.0
+    flux, spread = np.empty((n_bin, n_source)), np.empty((n_bin, n_source))
+    slope, bend = np.empty((n_bin, n_field)), np.empty((n_bin, n_field, n_field))
+    total, curvature = np.empty(n_parameter), np.empty((n_parameter, n_parameter))
+    chi2 = project(
+        data,
+        weight,
+        terms,
+        shifts,
+        widths,
+        index,
+        positive,
+        begins,
+        nods,
+        sizes,
+        basis,
+        field_of,
+        flux,
+        spread,
+        slope,
+        bend,
+        total,
+        curvature,
+    )
+    chi2 += add_priors(trial, sizes, rules, rows, total, curvature)
+    gained = progress[CHI2] - chi2
+    enough = tolerance * max(1.0, progress[CHI2] / freedom)
+    if begins or gained >= 0:
+        # element by element: an assignment to a slice takes seconds to compile
+        for p in range(n_parameter):
+            vector[p], gradient[p] = trial[p], total[p]
+            for q in range(n_parameter):
+                hessian[p, q] = curvature[p, q]
+        for x in range(n_bin):
+            for k in range(n_source):
+                amplitude[x, k], error[x, k] = flux[x, k], spread[x, k]
+        _own_steps(slope, bend, local)
+        progress[CHI2] = chi2
+        if not begins:
+            progress[DAMPING] = max(progress[DAMPING] / 10, _LEAST_DAMPING)
+            progress[CONVERGED] = 1.0 if gained < enough else 0.0
+    else:
+        progress[CONVERGED] = 1.0 if -gained < enough else 0.0
+        if progress[CONVERGED] == 0.0:
+            progress[DAMPING] *= 10
+            if progress[DAMPING] > _MOST_DAMPING:
+                # no step helps: at the minimum to rounding, or stuck
+                progress[CONVERGED] = 1.0 if progress[_PROMISE] < _ALIKE * max(progress[CHI2], 1.0) else 0.0
+                return False
+    if progress[CONVERGED] > 0.0 or progress[STEPS] == max_steps:
+        return False
+    progress[STEPS] += 1.0
+    if not _propose(sizes, limits, tolerance * max(1.0, progress[CHI2] / freedom), best):
+        progress[CONVERGED] = 1.0
+        return False
+    return True
+
+
+@compiled
+def descend(
+    table: Table,
+    background: FloatArray,
+    given: FloatArray,
+    spacing: float,
+    positive: NDArray[np.bool_],
+    bins: Bins,
+    limits: Limits,
+    ends: Ends,
+    best: Best,
+) -> None:
+    """Go on with `advance` to the end, with a tabulated profile.
+
+    Parameters
+    ----------
+    table : tuple
+        The profile: see `Table`.
+    background : ndarray, shape (n_background, n_cross)
+        Terms that follow the profiles in every bin.
+    given, spacing
+        As for `place`.
+    positive, bins, limits, ends, best
+        As for `advance`.
+    """
+    cubics, low, high, tail = table
+    data, _, nods, sizes, basis, _ = bins
+    n_bin, n_cross = data.shape
+    n_profile = sizes[3] * len(nods)
+    centre, fwhm = np.empty((n_profile, n_bin)), np.empty((n_profile, n_bin))
+    terms = np.empty((n_bin, n_profile + len(background), n_cross))
+    shifts, widths = np.empty((n_bin, n_profile, n_cross)), np.empty((n_bin, n_profile, n_cross))
+    index = np.empty((n_bin, 0, n_cross))
+    for x in range(n_bin):
+        for k in range(len(background)):
+            for y in range(n_cross):
+                terms[x, n_profile + k, y] = background[k, y]
+    going = True
+    while going:
+        place(best[1], sizes, basis, given, nods, spacing, centre, fwhm)
+        for slot in range(n_profile):
+            fill_table_derivatives(terms, shifts, widths, slot, centre[slot], fwhm[slot], cubics, low, high, tail)
+        going = advance(terms, shifts, widths, index, positive, bins, limits, ends, best)
