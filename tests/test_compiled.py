@@ -73,8 +73,8 @@ def test_outliers_are_those_that_fits_without_each_pixel_find(rng, n_source, flo
     assert differ.mean() < 0.05
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 400, 1001])
-@pytest.mark.parametrize("kind", ["random", "sorted", "falling", "equal", "few"])
+@pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 63, 64, 65, 66, 400, 1001, 10_000])
+@pytest.mark.parametrize("kind", ["random", "sorted", "falling", "equal", "few", "two"])
 def test_medians(rng, n, kind):
     values = rng.normal(size=n)
     values = {
@@ -83,6 +83,7 @@ def test_medians(rng, n, kind):
         "falling": np.sort(values)[::-1].copy(),
         "equal": np.full(n, 2.5),
         "few": np.round(values),
+        "two": np.where(np.arange(n) % 2 == 0, -1.0, np.inf if n % 2 else 3.0),
     }[kind]
     before = values.copy()
     assert median(values) == np.median(values)
@@ -230,7 +231,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # what only other loops call is compiled into them
-    assert set(ran.stdout.split()) <= {"normal", "invert"}
+    assert set(ran.stdout.split()) <= {"normal", "invert", "root_middle"}
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import contiguous
+from .compiled.middle import middle_of
+
 __all__ = ["median", "robust_rms"]
 
 _MAD = 1.4826  # MAD to standard deviation of a normal distribution
@@ -23,13 +26,10 @@ def median(values: NDArray[np.float64]) -> float:
     float
         NaN without values.
     """
-    n = values.size
-    if n == 0:
+    if values.size == 0:
         return float("nan")
-    ordered = np.partition(values, n // 2, axis=None)
-    upper = float(ordered[n // 2])
-    # what lies before the middle is no larger
-    return upper if n % 2 else 0.5 * (upper + float(ordered[: n // 2].max()))
+    lower, upper = middle_of(contiguous(values).reshape(-1), values.size)
+    return lower if lower == upper else 0.5 * (lower + upper)
 
 
 def robust_rms(values: NDArray[np.float64]) -> float:

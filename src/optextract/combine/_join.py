@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import OptextractError, bad_value
 from ..results import Extraction, freeze
-from ..robust import robust_rms
 from ._grid import averaged, overlap, pixel_edges, solve, split
 from ._result import Agreement, Combined
 
@@ -170,6 +169,8 @@ def _scatter(
     owner: NDArray[np.intp], lines: ArrayLike | None,
 ) -> tuple[float, ...]:  # fmt: skip
     """Robust scatter of each exposure's columns about the joint spectrum off lines over its errors; 1 or more."""
+    from ..robust import robust_rms  # loads numba, which the panel's start must not wait for
+
     solved = solve(data, error, low, high, bins, use, "joint")
     on = _on_lines(0.5 * (bins[1:] + bins[:-1]), solved.flux, solved.uncertainty, lines)
     quiet = use & ((overlap(low, high, bins) @ on.astype(float)) == 0) & (solved.leverage < 0.9)

@@ -12,7 +12,6 @@ __all__ = [
     "aperture_terms",
     "hat_equations",
     "mean_all",
-    "moved_profile",
     "pick_levels",
     "pick_pulls",
     "side_pulls",
@@ -241,36 +240,6 @@ def mean_all(
             mean[b, y] /= edges[b + 1] - edges[b]
             # the error of the good pixels' mean: a bin of which half is filled must not look better than its good half
             inverse[b, y] = count[y] * count[y] / inverse[b, y] if count[y] > 0 else 0.0
-
-
-@compiled
-def moved_profile(
-    data: FloatArray,
-    weight: FloatArray,
-    profile: FloatArray,
-    start: int,
-    position: int,
-    size: int,
-    top: FloatArray,
-    norm: FloatArray,
-) -> None:
-    """Horne's sums with some rows of a profile, moved by whole rows to another place.
-
-    Parameters
-    ----------
-    data, weight, profile : ndarray, shape (n_disp, n_cross)
-    start, position, size : int
-        First row of the profile's part, where it is put, and its rows.
-    top, norm : ndarray, shape (n_disp,)
-        Filled: sums of P W D and of P^2 W.
-    """
-    for x in range(len(data)):
-        above, below = 0.0, 0.0
-        for y in range(size):
-            share = profile[x, start + y] * weight[x, position + y]
-            above += share * data[x, position + y]
-            below += share * profile[x, start + y]
-        top[x], norm[x] = above, below
 
 
 @compiled
