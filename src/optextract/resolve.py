@@ -17,9 +17,12 @@ from .locate import Start
 from .noise import Variance
 from .recipe import Parameter, Recipe, Source
 from .results import Boxcar
+from .robust import median
 from .window import Window
 
 __all__ = ["resolved"]
+
+_NOTHING_ASKED = Source()
 
 
 def resolved(
@@ -86,9 +89,7 @@ def resolved(
         }
     if recipe.trace.bins == "auto":
         trace["bins"] = len(choice.columns)
-    width = (
-        float(np.nanmedian(box.upper - box.lower)) if recipe.flux.boxcar_width == "auto" else recipe.flux.boxcar_width
-    )
+    width = _median_width(box) if recipe.flux.boxcar_width == "auto" else recipe.flux.boxcar_width
     chosen: dict[str, dict[str, Any]] = {
         "kernel": {"disp": _window_of(start.cut.columns, window)},
         "sources": {
@@ -125,15 +126,21 @@ def _windows_of(rows: NDArray[np.bool_], window: Window) -> tuple[tuple[float, f
     return tuple((float(start), float(end)) for start, end in zip(starts, ends, strict=True))
 
 
+def _median_width(box: Boxcar) -> float:
+    """Median width of the plain sums, pixel."""
+    width = box.upper - box.lower
+    return median(width[np.isfinite(width)])
+
+
 def _column_of(window: Window, start: Start) -> int:
-    return int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
+    return min(max(round(float(start.cut.centre_column)), 0), window.n_disp - 1)
 
 
 def _items(recipe: Recipe, window: Window, start: Start, layers: Layers) -> tuple[Source, ...]:
     """Each source with its name, and the row where it was found as its initial value."""
     items = []
     for k, centre in enumerate(layers.centre[:, _column_of(window, start)]):
-        asked = recipe.sources.items[k] if k < len(recipe.sources.items) else Source()
+        asked = recipe.sources.items[k] if k < len(recipe.sources.items) else _NOTHING_ASKED
         found = _found(asked.centre, float(centre + window.row))
         items.append(asked.model_copy(update={"centre": found}))
     return tuple(items)

@@ -9,7 +9,6 @@ from ._jit import compiled
 
 __all__ = [
     "aperture",
-    "aperture_terms",
     "hat_equations",
     "mean_all",
     "pick_levels",
@@ -173,36 +172,6 @@ def aperture(
             else:
                 partial[x] = True
         total[x], count[x] = value, parts
-
-
-@compiled
-def aperture_terms(
-    terms: FloatArray, good: NDArray[np.bool_], lower: FloatArray, upper: FloatArray, out: FloatArray
-) -> None:
-    """Sum terms over the good pixels between two edges, parts of pixels included.
-
-    Parameters
-    ----------
-    terms : ndarray, shape (n_disp, n_term, n_cross) or (1, n_term, n_cross)
-        Those of each column, or the same in all.
-    good : ndarray of bool, shape (n_disp, n_cross)
-    lower, upper : ndarray, shape (n_disp,)
-        Edges; pixel i covers i - 0.5 to i + 0.5.
-    out : ndarray, shape (n_disp, n_term)
-        Filled.
-    """
-    n_disp, n_cross = good.shape
-    for x in range(n_disp):
-        which = x if len(terms) > 1 else 0
-        for t in range(terms.shape[1]):
-            out[x, t] = 0.0
-        first = int(min(max(np.floor(lower[x] + 0.5), 0.0), float(n_cross)))
-        last = int(min(max(np.ceil(upper[x] + 0.5), 0.0), float(n_cross)))
-        for y in range(first, last):
-            part = min(max(min(upper[x], y + 0.5) - max(lower[x], y - 0.5), 0.0), 1.0)
-            if good[x, y]:
-                for t in range(terms.shape[1]):
-                    out[x, t] += part * terms[which, t, y]
 
 
 @compiled
