@@ -113,9 +113,15 @@ def figures(
     columns = slice(window.column, window.column + window.n_disp)
     taken = _eaten(final.struck, flux[:, columns].T, unrejected[:, columns].T)
     words += _lines_in_words(window, start, layers, taken)
-    own = np.sqrt(np.diagonal(final.covariance, axis1=1, axis2=2))
-    raw = final.coefficients[:, :n_source]
-    misfit = unexplained(final.residual, layers.kept, raw, own, layers.centre, layers.fwhm, layers.noise)
+    misfit = unexplained(
+        final.residual,
+        layers.kept,
+        final.coefficients,
+        final.covariance,
+        layers.centre,
+        layers.fwhm,
+        layers.noise,
+    )
     if misfit <= _MISFIT:  # else it is told below
         words += source_in_words(layers, final, rescale.pulls["pixel"])
     if misfit > _MISFIT and recipe.profile.empirical is not False:  # who takes it as it is wants no correction

@@ -172,9 +172,13 @@ def _middle(values: FloatArray, k: int, n: int, row: FloatArray) -> float:
 def wrong_part(
     residual: FloatArray,
     weight: FloatArray,
-    flux: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
     centre: FloatArray,
     fwhm: FloatArray,
+    noise: float,
+    least: float,
+    telling: float,
     reach: float,
     clear: float,
 ) -> float:
@@ -183,31 +187,56 @@ def wrong_part(
     Parameters
     ----------
     residual, weight : ndarray, shape (n_disp, n_cross)
-    flux : ndarray, shape (n_disp,)
+    coefficients : ndarray, shape (n_disp, n_term)
+        The sources are the first terms.
+    covariance : ndarray, shape (n_disp, n_source, n_source)
+        Of their fluxes.
     centre, fwhm : ndarray, shape (n_source, n_disp)
+    noise : float
+        Factor on all errors.
+    least, telling : float
+        S/N of a column that tells something, and of all these together.
     reach : float
         FWHM from the trace within which a misfit is one.
     clear : float
         Sigma by which the mean at a distance from the trace must differ from zero.
     """
+    flux, total = np.zeros(len(residual)), 0.0
+    for x in range(len(residual)):
+        for k in range(len(centre)):
+            snr = coefficients[x, k] / (noise * np.sqrt(covariance[x, k, k]))
+            if snr > least:
+                flux[x] += coefficients[x, k]
+                total += snr * snr
+    if not total > telling * telling:
+        return 0.0
     n_disp, n_cross = residual.shape
-    n_bin = 4 * n_cross + 4
+    n_source, n_bin, middle = len(centre), 4 * n_cross + 4, 2 * n_cross + 2
     top, bottom, count = np.zeros(n_bin), np.zeros(n_bin), np.zeros(n_bin)
     n_seen = 0
     for x in range(n_disp):
         if not flux[x] > 0:
             continue
         n_seen += 1
-        for y in range(n_cross):
-            if not weight[x, y] > 0:
+        for k in range(n_source):
+            far = reach * fwhm[k, x]
+            if not abs(centre[k, x]) + far < np.inf:
                 continue
-            cell = _cell(centre, fwhm, x, y, len(centre), n_cross, reach)
-            if cell >= 0:
-                top[cell] += weight[x, y] * flux[x] * residual[x, y]
-                bottom[cell] += weight[x, y] * flux[x] * flux[x]
-                count[cell] += 1.0
+            first = int(min(max(np.ceil(centre[k, x] - far), 0.0), float(n_cross)))
+            last = int(min(max(np.floor(centre[k, x] + far) + 1.0, 0.0), float(n_cross)))
+            for y in range(first, last):
+                away = y - centre[k, x]
+                nearest = True  # of two that are as near, the first
+                for j in range(n_source):
+                    other = abs(y - centre[j, x])
+                    nearest &= other >= abs(away) if j > k else j == k or other > abs(away)
+                cell = int(np.rint(2.0 * away)) + middle
+                if nearest and 0 <= cell < n_bin and weight[x, y] > 0:
+                    top[cell] += weight[x, y] * flux[x] * residual[x, y]
+                    bottom[cell] += weight[x, y] * flux[x] * flux[x]
+                    count[cell] += 1.0
     total = 0.0
     for k in range(n_bin):
-        if top[k] * top[k] > clear * clear * bottom[k]:
+        if top[k] * top[k] > (clear * noise) ** 2 * bottom[k]:
             total += abs(top[k]) / bottom[k] * count[k] / n_seen
     return total

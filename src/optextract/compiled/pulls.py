@@ -57,17 +57,15 @@ def pixel_pulls(
         Part of its variance that is left of any pixel.
     """
     n_disp, n_cross = residual.shape
-    square = np.empty(residual.size + 1)
-    terms = np.ascontiguousarray(basis.T)
+    square, terms = np.empty(residual.size), np.ascontiguousarray(basis.T)
     n = 0
     for x in range(n_disp):
         for y in range(n_cross):
-            pull = residual[x, y] * weight[x, y] * residual[x, y]
-            if len(basis):
-                pull /= _left_of(weight[x, y] * _quadratic(terms[y], covariance, x), least)
-            # written in any case: whether it counts is a coin toss, which a branch would guess wrong half of the time
-            square[n] = pull
-            n += int(clear[x, y] & (weight[x, y] > 0))
+            if clear[x, y] and weight[x, y] > 0:
+                square[n] = residual[x, y] * weight[x, y] * residual[x, y]
+                if len(basis):
+                    square[n] /= _left_of(weight[x, y] * _quadratic(terms[y], covariance, x), least)
+                n += 1
     return (_MAD * root_middle(square, n) if n else np.nan), n
 
 
