@@ -231,7 +231,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # what only other loops call is compiled into them
-    assert set(ran.stdout.split()) <= {"normal", "invert", "root_middle"}
+    assert set(ran.stdout.split()) <= {"normal", "invert", "root_middle", "between", "reached"}
 
 
 def test_each_loop_is_compiled_for_one_layout_only():

@@ -74,6 +74,64 @@ def background_variance(basis: FloatArray, covariance: FloatArray, every: bool, 
 
 
 @compiled
+def _inside(sources: FloatArray, weight: FloatArray, x: int, k: int) -> float:
+    """Part of profile k of column x on pixels that have a weight."""
+    total = 0.0
+    for y in range(sources.shape[2]):
+        total += sources[x, k, y] if weight[x, y] > 0 else 0.0
+    return total
+
+
+@compiled
+def _coefficient(inverse: FloatArray, vector: FloatArray, t: int) -> float:
+    """Solution for term t of a column."""
+    total = 0.0
+    for s in range(len(vector)):
+        total += inverse[t, s] * vector[s]
+    return total
+
+
+@compiled
+def _add_background(
+    profiles: FloatArray,
+    kept: FloatArray,
+    basis: FloatArray,
+    uncertain: FloatArray,
+    inverse: FloatArray,
+    covariance: FloatArray,
+) -> None:
+    """Covariance of the fluxes: the inverse of the normal matrix, and what the background adds to it.
+
+    f = N^-1 P W (D - B): an error of the background term b moves the flux by N^-1 P W b.
+    """
+    n_disp, n_term, n_cross = profiles.shape
+    n_source, n_background = covariance.shape[1], len(basis)
+    own, shared, moved = np.zeros(n_term), np.zeros((n_term, n_background)), np.zeros((n_source, n_background))
+    for x in range(n_disp):
+        for t in range(n_term):
+            for b in range(n_background):
+                value = 0.0
+                for y in range(n_cross):
+                    value += profiles[x, t, y] * kept[x, y] * basis[b, y]
+                shared[t, b] = value
+        for k in range(n_source):
+            for t in range(n_term):
+                own[t] = inverse[x, k, t] if np.isfinite(inverse[x, k, t]) else 0.0
+            for b in range(n_background):
+                value = 0.0
+                for t in range(n_term):
+                    value += own[t] * shared[t, b]
+                moved[k, b] = value
+            for j in range(k + 1):
+                value = own[j]
+                for b in range(n_background):
+                    for c in range(n_background):
+                        value += moved[k, b] * uncertain[x, b, c] * moved[j, c]
+                covariance[x, k, j] = value
+                covariance[x, j, k] = value
+
+
+@compiled
 def solve_final(
     data: FloatArray,
     background: FloatArray,
@@ -137,10 +195,9 @@ def solve_final(
         Weighted sum of the squared residuals.
     """
     n_disp, n_term, n_cross = profiles.shape
-    n_source, n_background = sources.shape[1], len(basis)
+    n_source = sources.shape[1]
     matrix, own, lower = np.zeros((n_term, n_term)), np.zeros((n_term, n_term)), np.zeros((n_term + 1, n_term))
     vector, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    shared, moved = np.zeros((n_term, n_background)), np.zeros((n_source, n_background))
     n_good, n_seen, chi2 = 0, 0, 0.0
     for x in range(n_disp):
         n_kept, n_hit, n_other = 0, 0, 0
@@ -154,37 +211,21 @@ def solve_final(
             n_hit += int(pixels[x, y])
         n_good += n_kept
         n_seen += int(n_kept > 0)
-        for k in range(n_source):
-            inside, whole = 0.0, 0.0
-            for y in range(n_cross):
-                whole += sources[x, k, y]
-                inside += sources[x, k, y] if kept[x, y] > 0 else 0.0
-            good[x, k], total[x, k], fraction[x, k] = inside, whole, inside
-            struck[x, k] = 0
-            if n_hit > 0:
-                for y in range(n_cross):
-                    struck[x, k] += int(pixels[x, y] & (sources[x, k, y] > telling))
         if n_other > 0:
             normal(model, weight, profiles, x, matrix, vector)
             invert(matrix, own, seen, lower)
             for k in range(n_source):
-                flux, inside = 0.0, 0.0
-                for s in range(n_term):
-                    flux += own[k, s] * vector[s]
-                for y in range(n_cross):
-                    inside += sources[x, k, y] if weight[x, y] > 0 else 0.0
-                unrejected[x, k] = flux if seen[k] and np.isfinite(own[k, k]) else np.nan
-                fraction[x, k] = inside
+                told = seen[k] and np.isfinite(own[k, k])
+                unrejected[x, k] = _coefficient(own, vector, k) if told else np.nan
         normal(residual, kept, profiles, x, matrix, vector)
         invert(matrix, own, seen, lower)
         for y in range(n_cross):
             model[x, y] = background[x, y]
         for t in range(n_term):
-            flux = 0.0
-            for s in range(n_term):
-                flux += own[t, s] * vector[s]
-                inverse[x, t, s] = own[t, s]
+            flux = _coefficient(own, vector, t)
             coefficients[x, t] = flux
+            for s in range(n_term):
+                inverse[x, t, s] = own[t, s]
             if not seen[t]:
                 inverse[x, t, t] = np.inf
             for y in range(n_cross):
@@ -193,25 +234,17 @@ def solve_final(
             left = data[x, y] - model[x, y] if kept[x, y] > 0 else 0.0
             residual[x, y] = left
             chi2 += left * kept[x, y] * left
-        if n_other == 0:
-            for k in range(n_source):
-                unrejected[x, k] = coefficients[x, k] if np.isfinite(inverse[x, k, k]) else np.nan
-        # f = N^-1 P W (D - B): an error of the background term b moves the flux by N^-1 P W b
-        for b in range(n_background):
-            for t in range(n_term):
-                value = 0.0
-                for y in range(n_cross):
-                    value += profiles[x, t, y] * kept[x, y] * basis[b, y]
-                shared[t, b] = value
-            for k in range(n_source):
-                moved[k, b] = 0.0
-                for t in range(n_term):
-                    moved[k, b] += own[k, t] * shared[t, b]
         for k in range(n_source):
-            for j in range(n_source):
-                value = own[k, j]
-                for b in range(n_background):
-                    for c in range(n_background):
-                        value += moved[k, b] * uncertain[x, b, c] * moved[j, c]
-                covariance[x, k, j] = value
+            good[x, k] = _inside(sources, kept, x, k)
+            fraction[x, k] = _inside(sources, weight, x, k) if n_other > 0 else good[x, k]
+            if n_other == 0:
+                unrejected[x, k] = coefficients[x, k] if np.isfinite(inverse[x, k, k]) else np.nan
+            whole, hits = 0.0, 0
+            for y in range(n_cross):
+                whole += sources[x, k, y]
+            if n_hit > 0:
+                for y in range(n_cross):
+                    hits += int(pixels[x, y] & (sources[x, k, y] > telling))
+            total[x, k], struck[x, k] = whole, hits
+    _add_background(profiles, kept, basis, uncertain, inverse, covariance)
     return n_good, n_seen, chi2
