@@ -103,8 +103,8 @@ def test_hits_on_a_source_are_counted(rng, n_source):
     np.testing.assert_array_equal(inside, (pixels & (light > 0.05)).sum(axis=1))
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 400, 1001, 6400])
-@pytest.mark.parametrize("kind", ["random", "sorted", "falling", "equal", "few", "misleading"])
+@pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 63, 64, 65, 66, 400, 1001, 10_000])
+@pytest.mark.parametrize("kind", ["random", "sorted", "falling", "equal", "few", "two", "even", "misleading"])
 def test_medians(rng, n, kind):
     values = rng.normal(size=n)
     values = {
@@ -113,7 +113,9 @@ def test_medians(rng, n, kind):
         "falling": np.sort(values)[::-1].copy(),
         "equal": np.full(n, 2.5),
         "few": np.round(values),
+        "even": np.minimum(np.arange(n), n - np.arange(n)).astype(float),
         "misleading": values + 10.0 * (np.arange(n) % max(n // 64, 2) == 0),  # every one that is looked at first
+        "two": np.where(np.arange(n) % 2 == 0, -1.0, np.inf if n % 2 else 3.0),
     }[kind]
     before = values.copy()
     assert median(values) == np.median(values)
@@ -315,6 +317,9 @@ for info in pkgutil.iter_modules(compiled.__path__):
         "normal",
         "project",
         "ranked",
+        "root_middle",
+        "between",
+        "reached",
     }
     assert set(ran.stdout.split()) <= inner
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optextract.profiles import Gaussian
-from optextract.solve import condition, invert_normal, model_of, normal_equations, propagate, solve_columns
+from optextract.solve import condition, invert_normal, model_of, normal_equations, solve_columns
 
 few = settings(max_examples=30)
 
@@ -162,28 +162,6 @@ def test_condition_of_columns(rng):
     assert condition(np.full((1, 1, 1), 7.0))[0] == 1.0
 
 
-@pytest.mark.parametrize("n_source", [1, 2])
-def test_components_through_the_same_weights_add_up_to_the_covariance(rng, n_source):
-    data, weight, terms = problem(rng, n_source=n_source)
-    found = solve_columns(data, weight, terms)
-    good = weight > 0
-    variance = np.where(good, 1 / np.where(good, weight, 1), 0)
-    share = rng.random(weight.shape)
-    parts = [propagate(weight, terms, found.covariance, part) for part in (share * variance, (1 - share) * variance)]
-    np.testing.assert_allclose(sum(parts), np.diagonal(found.covariance, axis1=1, axis2=2), rtol=1e-9)
-
-
-def test_weights_need_not_be_the_variance_for_the_errors_to_be_true(rng):
-    """`propagate` gives the scatter of a fit that was weighted with another variance than the data have."""
-    n = 20_000
-    _, weight, terms = problem(rng, n_disp=1, n_source=2, masked=0.0)
-    true_variance = rng.uniform(0.3, 3.0, 13)
-    data = rng.normal(size=(n, 13)) * np.sqrt(true_variance)
-    found = solve_columns(data, np.broadcast_to(weight, data.shape), np.broadcast_to(terms, (n, 2, 13)))
-    stated = propagate(weight, terms, found.covariance[:1], true_variance[None, :])[0]
-    np.testing.assert_allclose(found.coefficients.var(axis=0), stated, rtol=0.05)
-
-
 def test_solver_reproduces_a_spectrum_of_msaexp(data_dir):
     """SPEC1D = sum(P S W) / sum(P^2 W) and 1 / sqrt(sum(P^2 W)) of the file's own profile and inverse variance."""
     from astropy.io import fits
@@ -213,16 +191,13 @@ def test_solver_reproduces_a_spectrum_of_msaexp(data_dir):
 
 def test_no_function_changes_its_input(rng):
     data, weight, terms = problem(rng, n_source=2)
-    variance = rng.random(weight.shape)
     matrix, _, _ = normal_equations(data, weight, terms)
-    inverse, _ = invert_normal(matrix)
-    given_arrays = (data, weight, terms, variance, matrix, inverse)
+    given_arrays = (data, weight, terms, matrix)
     before = [a.copy() for a in given_arrays]
     solve_columns(data, weight, terms)
     condition(matrix)
     invert_normal(matrix)
     model_of(terms, np.ones(terms.shape[:2]))
-    propagate(weight, terms, inverse, variance)
     for a, b in zip(given_arrays, before, strict=True):
         np.testing.assert_array_equal(a, b)
 

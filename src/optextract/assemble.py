@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
@@ -16,17 +15,21 @@ from numpy.typing import NDArray
 from .aperture import wavelength_along
 from .candidates import compare_profiles, slice_model
 from .choose import Choice
+from .compiled import contiguous
+from .compiled.products import carry, flag_columns, spectra
 from .frame import Frame
-from .geometry import evaluate, terms_of
+from .geometry import Problem, evaluate, terms_of
+from .kernel import Slice
 from .layers import Final, Layers, check_noise, solve_final
 from .locate import Start
-from .matched import matched_boxcar
+from .matched import Edges, edges_of, matched_boxcar
 from .noise import Variance
+from .profiles import Shape
 from .quality import figures
 from .recipe import Recipe
 from .resolve import resolved
-from .results import Extraction, Flag, KernelSlice, TraceFit, freeze
-from .solve import condition, normal_equations, propagate
+from .results import Candidate, Extraction, Flag, KernelSlice, TraceFit, freeze
+from .solve import condition, normal_equations
 from .window import Window
 
 __all__ = ["assemble", "make_flags", "window_factor"]
@@ -34,6 +37,17 @@ __all__ = ["assemble", "make_flags", "window_factor"]
 FloatArray = NDArray[np.float64]
 
 _BLEND_CONDITION = 100.0
+_MOST_SHIFT, _MOST_CHANGE = 3.0, 1.0  # of a bin from the trace, pixel, and of its log FWHM
+_SHORT = 0.02  # part of a profile that may lack without a word
+_BITS = (
+    int(Flag.NO_DATA),
+    int(Flag.LOW_PROFILE),
+    int(Flag.PARTIAL_PROFILE),
+    int(Flag.REJECTED_PIXELS),
+    int(Flag.RESTORED_PIXELS),
+    int(Flag.LONE_COLUMN),
+    int(Flag.EDGE),
+)
 
 
 def window_factor(frame: Frame, recipe: Recipe, final: Final) -> tuple[str, FloatArray]:
@@ -59,7 +73,7 @@ def window_factor(frame: Frame, recipe: Recipe, final: Final) -> tuple[str, Floa
     if kind == "auto":
         extended = str(frame.meta.get("source_type", "")).upper() == "EXTENDED"
         kind = "region" if extended else "infinite"
-    factor = final.total_fraction if kind == "region" else np.ones_like(final.total_fraction)
+    factor = final.total_fraction if kind == "region" else np.ones(final.total_fraction.shape)
     return kind, factor
 
 
@@ -89,18 +103,22 @@ def make_flags(
         Where no flux can be given.
     """
     n_source = len(layers.centre)
-    flags = np.zeros(final.good_fraction.shape, dtype=np.uint32)
-    seen = np.any(layers.kept > 0, axis=1)
-    flags[~seen] |= np.uint32(Flag.NO_DATA)
-    lost = ~(final.good_fraction >= least) | ~np.isfinite(np.einsum("xtt->xt", final.solution.covariance)[:, :n_source])
-    flags[lost & seen[:, None]] |= np.uint32(Flag.LOW_PROFILE)
-    short = final.total_fraction - final.good_fraction > 0.02
-    flags[short & ~lost] |= np.uint32(Flag.PARTIAL_PROFILE)
-    hit = ((layers.sources > 0.02) & layers.rejected.pixels[:, None, :]).any(axis=2)
-    flags[hit] |= np.uint32(Flag.REJECTED_PIXELS)
-    flags[layers.rejected.restored] |= np.uint32(Flag.RESTORED_PIXELS)
-    flags[layers.rejected.alone] |= np.uint32(Flag.LONE_COLUMN)
-    flags[final.total_fraction < 0.98] |= np.uint32(Flag.EDGE)
+    flags = np.empty(final.good_fraction.shape, dtype=np.uint32)
+    lost = np.empty(flags.shape, dtype=bool)
+    flag_columns(
+        final.good_fraction,
+        final.total_fraction,
+        final.inverse,
+        final.struck,
+        contiguous(layers.kept),
+        layers.rejected.restored,
+        layers.rejected.alone,
+        least,
+        _SHORT,
+        _BITS,
+        flags,
+        lost,
+    )
     if n_source > 1:
         matrix, _, _ = normal_equations(np.zeros_like(layers.kept), layers.kept, layers.sources)
         flags[condition(matrix) > _BLEND_CONDITION] |= np.uint32(Flag.BLENDED)
@@ -112,7 +130,7 @@ def make_flags(
                 gap = np.abs(layers.centre[k] - layers.centre[other] - offset)
                 near = gap < 0.75 * (layers.fwhm[k] + layers.fwhm[other])
                 flags[near, k] |= np.uint32(Flag.NEGATIVE_NOD)
-    return flags, lost | ~seen[:, None]
+    return flags, lost
 
 
 def assemble(
@@ -147,38 +165,31 @@ def assemble(
     -------
     Extraction
     """
-    n_source = len(layers.centre)
-    final = solve_final(layers, window.data)
+    final, unit = solve_final(layers, window.data), frame.flux_unit
     kind, refers = window_factor(frame, recipe, final)
     nods = choice.fit.geometry.moved(start.problem.nods)
     flags, lost = make_flags(layers, final, start, nods, recipe.flux.min_profile)
-    coefficients = final.solution.coefficients[:, :n_source]
     factor_flux = scale * refers
-    flux = np.where(lost, np.nan, coefficients * factor_flux)
-    covariance = final.covariance * factor_flux[:, :, None] * factor_flux[:, None, :]
-    covariance[lost] = np.nan
-    covariance.swapaxes(1, 2)[lost] = np.nan
     rescale = check_noise(layers, final, recipe.noise)
-    covariance = covariance * rescale.factor**2
-    uncertainty = np.sqrt(np.einsum("xkk->xk", covariance))
+    seen = _spectra(frame, recipe, window, final, factor_flux, lost, rescale.factor)
     centre = window.along(layers.centre + window.row)
-    wavelength = wavelength_along(frame, np.where(np.isfinite(centre[0]), centre[0], np.nanmedian(centre[0])))
-    full_flags = np.full((n_source, frame.n_disp), int(Flag.NO_DATA), dtype=np.uint32)
+    known = np.isfinite(centre[0])
+    wavelength = wavelength_along(
+        frame, centre[0] if known.all() else np.where(known, centre[0], np.nanmedian(centre[0]))
+    )
+    full_flags = np.full((len(centre), frame.n_disp), int(Flag.NO_DATA), dtype=np.uint32)
     full_flags[:, window.column : window.column + window.n_disp] = flags.T
-    full_flags[:, ~np.isfinite(wavelength.value)] |= np.uint32(Flag.NO_WAVELENGTH)
-    components = _components(window, variance, factor * rescale.factor**2)
-    parts = _parts(window, components, layers, final, factor_flux, lost)
-    box = matched_boxcar(frame, recipe, window, layers, nods, scale, wavelength, components)
+    without = ~np.isfinite(wavelength.value)
+    if without.any():
+        full_flags[:, without] |= np.uint32(Flag.NO_WAVELENGTH)
+    edges = edges_of(recipe, window, layers, nods)
+    parts, box_parts = _parts(
+        window, variance, layers, final, factor_flux, lost, edges, scale, factor * rescale.factor**2
+    )
+    box, inside = matched_boxcar(window, layers, final, edges, scale, wavelength, unit, box_parts)
     kernel = _kernel_slice(window, start, choice)
     trace = _trace(window, start, choice, layers)
-    profile = np.zeros((n_source, *frame.shape))
-    rows = slice(window.row, window.row + window.n_cross)
-    shown = layers.sources / np.where(kind == "region", final.total_fraction, 1.0)[:, :, None]
-    profile[:, rows, window.column : window.column + window.n_disp] = shown.transpose(1, 2, 0)
-    # where rejection left too little of the profile, the flux without it is what remains to be looked at
-    enough = final.unrejected_fraction >= recipe.flux.min_profile
-    unrejected = np.where(enough, final.unrejected * factor_flux, np.nan)
-    model = final.light + layers.background.image
+    profile = layers.sources / final.total_fraction[:, :, None] if kind == "region" else layers.sources
     quality = figures(
         frame,
         recipe,
@@ -188,31 +199,32 @@ def assemble(
         choice,
         variance,
         final,
-        flux,
-        uncertainty,
+        seen.flux,
+        seen.uncertainty,
         box,
-        unrejected,
+        inside,
+        seen.unrejected,
         kind,
         rescale,
         trace,
     )
     return Extraction(
-        flux=freeze(window.along(flux.T)),
-        uncertainty=freeze(window.along(uncertainty.T)),
-        unit=frame.flux_unit,
+        flux=freeze(seen.flux),
+        uncertainty=freeze(seen.uncertainty),
+        unit=unit,
         wavelength=wavelength,
-        variance_parts=MappingProxyType({name: freeze(window.along(part.T)) for name, part in parts.items()}),
-        covariance=freeze(np.moveaxis(window.along(np.moveaxis(covariance, 0, 2)), 2, 0)),
+        variance_parts=MappingProxyType({name: freeze(part) for name, part in parts.items()}),
+        covariance=freeze(seen.covariance),
         flags=freeze(full_flags),
         centre=freeze(centre),
         fwhm=freeze(window.along(layers.fwhm)),
-        profile=freeze(profile),
-        model=freeze(window.spread(model)),
+        profile=freeze(window.spread(profile, 0.0)),
+        model=freeze(window.spread(final.model)),
         background=freeze(window.spread(layers.background.image)),
-        background_uncertainty=freeze(window.spread(np.sqrt(layers.background.variance()))),
-        residual=freeze(window.spread(np.where(window.weight > 0, window.data - model, np.nan))),
+        background_uncertainty=freeze(window.spread(layers.background.uncertainty(final.uncertain))),
+        residual=freeze(window.spread(_residual(window, final.model))),
         rejected=freeze(window.spread(layers.rejected.pixels, False)),
-        flux_unrejected=freeze(window.along(unrejected.T)),
+        flux_unrejected=freeze(seen.unrejected),
         boxcar=box,
         kernel=kernel,
         trace=trace,
@@ -224,35 +236,90 @@ def assemble(
     )
 
 
-def _components(window: Window, variance: Variance, factor: float) -> dict[str, FloatArray]:
-    """Variance components of the window's pixels, (n_disp, n_cross); zero where one is not known."""
-    parts = {}
-    for name, image in variance.parts.items():
-        part = window.part(image) * factor
-        part[~np.isfinite(part)] = 0.0
-        parts[name] = part
-    return parts
+@dataclass(frozen=True, eq=False)
+class _Spectra:
+    """Fluxes, errors and fluxes with no pixel rejected, (n_source, n_column), and the covariance of each column."""
+
+    flux: FloatArray
+    uncertainty: FloatArray
+    unrejected: FloatArray
+    covariance: FloatArray
+
+
+def _spectra(
+    frame: Frame,
+    recipe: Recipe,
+    window: Window,
+    final: Final,
+    factor_flux: FloatArray,
+    lost: NDArray[np.bool_],
+    rescale: float,
+) -> _Spectra:
+    """The fluxes along the columns of the frame, in the spectrum's unit."""
+    shape = (factor_flux.shape[1], frame.n_disp)
+    found = _Spectra(np.empty(shape), np.empty(shape), np.empty(shape), np.empty((shape[1], shape[0], shape[0])))
+    spectra(
+        final.coefficients,
+        final.covariance,
+        final.unrejected,
+        final.unrejected_fraction,
+        # where rejection left too little of the profile, the flux without it is what remains to be looked at
+        recipe.flux.min_profile,
+        factor_flux,
+        rescale,
+        lost,
+        window.column,
+        found.flux,
+        found.uncertainty,
+        found.unrejected,
+        found.covariance,
+    )
+    return found
 
 
 def _parts(
     window: Window,
-    components: Mapping[str, FloatArray],
+    variance: Variance,
     layers: Layers,
     final: Final,
     factor_flux: FloatArray,
     lost: NDArray[np.bool_],
-) -> dict[str, FloatArray]:
-    """Variance components through the same weights, (n_disp, n_source)."""
-    n_source = factor_flux.shape[1]
-    inverse = np.where(np.isfinite(final.solution.covariance), final.solution.covariance, 0.0)
-    parts = {}
-    for name, values in components.items():
-        if name == "poisson" and layers.slope > 0:
-            light = final.light + layers.background.image
-            values = np.maximum(values - layers.slope * (np.maximum(window.data, 0) - np.maximum(light, 0)), 0.0)
-        spread = propagate(layers.kept, layers.profiles, inverse, values, n_source) * factor_flux**2
-        parts[name] = np.where(lost, np.nan, spread)
-    return parts
+    edges: Edges,
+    scale: float,
+    factor: float,
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    """Variance components through the weights of the fluxes and through the plain sums, (n_source, n_column)."""
+    shape = (factor_flux.shape[1], window.shape[1])
+    parts, box_parts = {}, {}
+    for name, image in variance.parts.items():
+        parts[name], box_parts[name] = np.empty(shape), np.empty(shape)
+        carry(
+            freeze(np.ascontiguousarray(image, dtype=np.float64)),
+            window.row,
+            window.column,
+            factor,
+            layers.slope if name == "poisson" else 0.0,
+            contiguous(window.data),
+            final.model,
+            contiguous(layers.kept),
+            contiguous(layers.profiles),
+            final.inverse,
+            factor_flux,
+            lost,
+            edges.lower,
+            edges.upper,
+            scale,
+            parts[name],
+            box_parts[name],
+        )
+    return parts, box_parts
+
+
+def _residual(window: Window, model: FloatArray) -> FloatArray:
+    """Data minus model, NaN where there are no data."""
+    left = window.data - model
+    np.copyto(left, np.nan, where=window.weight == 0)
+    return left
 
 
 def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:
@@ -261,17 +328,14 @@ def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:
     centre, fwhm = evaluate(choice.fit.geometry, np.array([cut.centre_column]))
     positions = tuple(float(c) for c in centre[:, 0])
     nods = choice.fit.geometry.moved(start.problem.nods)
-    problem = replace(
-        start.problem, index_shape=None, prior_centre=None, prior_fwhm=None, nods=nods, prior_spacing=None
-    )
-    terms = terms_of(
-        choice.fit.shape.at(cut.binned.column), centre, fwhm, problem.nods, problem.background, window.n_cross
-    )
-    model, background, components = slice_model(cut, terms, len(positions), len(problem.background))
+    rows = start.problem.background
+    terms = terms_of(choice.fit.shape.at(cut.binned.column), centre, fwhm, nods, rows, window.n_cross)
+    model, background, components = slice_model(cut, terms, len(positions), len(rows))
     weight = cut.binned.weight[0]
     seen = weight > 0
-    error = np.divide(1.0, np.sqrt(weight), out=np.full(len(weight), np.nan), where=seen)
-    compare = partial(compare_profiles, cut, positions, float(fwhm[0, 0]), problem, choice.fit.shape)
+    error = np.full(len(weight), np.nan)
+    error[seen] = 1 / np.sqrt(weight[seen])
+    compare = partial(_compared, cut, positions, float(fwhm[0, 0]), start.problem, nods, choice.fit.shape)
     return KernelSlice(
         rows=freeze(np.arange(window.n_cross) + float(window.row)),
         data=freeze(np.where(seen, cut.binned.data[0], np.nan)),
@@ -286,27 +350,39 @@ def _kernel_slice(window: Window, start: Start, choice: Choice) -> KernelSlice:
     )
 
 
+def _compared(
+    cut: Slice, positions: tuple[float, ...], fwhm: float, problem: Problem, nods: tuple[float, ...], shape: Shape
+) -> tuple[Candidate, ...]:
+    """Profiles fitted to the slice for comparison, as the fit left the negative nods and with nothing known before."""
+    plain = replace(problem, index_shape=None, prior_centre=None, prior_fwhm=None, nods=nods, prior_spacing=None)
+    return compare_profiles(cut, positions, fwhm, plain, shape)
+
+
 def _trace(window: Window, start: Start, choice: Choice, layers: Layers) -> TraceFit:
     fit = choice.fit
     column = choice.columns
     n_source = len(layers.centre)
-    at = np.clip(np.round(column).astype(int), 0, window.n_disp - 1)
+    at = np.minimum(np.maximum(np.rint(column), 0.0), window.n_disp - 1.0).astype(np.intp)
     shift, shift_error, width, width_error = fit.local.T
-    seen = np.isfinite(shift_error) & (shift_error < 2.0)
-    centre = np.full((n_source, len(column)), np.nan)
-    centre_error, fwhm, fwhm_error = centre.copy(), centre.copy(), centre.copy()
-    centre[:, seen] = layers.centre[:, at[seen]] + window.row + np.clip(shift[seen], -3, 3)
-    centre_error[:, seen] = shift_error[seen]
-    sure = np.isfinite(width_error) & (width_error < 1.0)
-    fwhm[:, sure] = layers.fwhm[:, at[sure]] * np.exp(np.clip(width[sure], -1, 1))
-    fwhm_error[:, sure] = layers.fwhm[:, at[sure]] * width_error[sure]
-    weight = 1 / shift_error[seen] ** 2
-    rms = float(np.sqrt((weight * shift[seen] ** 2).sum() / weight.sum())) if seen.any() else float("nan")
+    seen, sure = shift_error < 2.0, width_error < 1.0  # neither where it is infinite or NaN
+    path, wide = layers.centre[:, at], layers.fwhm[:, at]
+    moved = np.minimum(np.maximum(shift, -_MOST_SHIFT), _MOST_SHIFT)
+    changed = np.exp(np.minimum(np.maximum(width, -_MOST_CHANGE), _MOST_CHANGE))
+    centre = np.where(seen, path + (window.row + moved), np.nan)
+    centre_error = np.where(seen, np.broadcast_to(shift_error, path.shape), np.nan)
+    fwhm, fwhm_error = np.where(sure, wide * changed, np.nan), np.where(sure, wide * width_error, np.nan)
+    rms = float("nan")
+    if seen.any():
+        weight = shift_error[seen] ** -2
+        rms = float(np.sqrt(np.dot(weight, shift[seen] ** 2) / weight.sum()))
     geometry = fit.geometry
     given = geometry.given is not None
-    coefficients = np.repeat(geometry.centre[None, :], n_source, axis=0)
-    coefficients[:, 0] += np.concatenate([[0.0], geometry.offsets]) + window.row * (not given)
-    widths = np.broadcast_to(geometry.log_fwhm, (n_source, geometry.log_fwhm.shape[1]))
+    coefficients = np.empty((n_source, len(geometry.centre)))
+    coefficients[:] = geometry.centre
+    coefficients[1:, 0] += geometry.offsets
+    coefficients[:, 0] += window.row * (not given)
+    widths = np.empty((n_source, geometry.log_fwhm.shape[1]))
+    widths[:] = geometry.log_fwhm
     return TraceFit(
         columns=freeze(column + window.column),
         centre=freeze(centre),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .beneath import VARIES, common_mode, disagreement, least_disagreement, sky_varies
 from .compiled import contiguous
+from .compiled.final import background_variance, spread_along
 from .compiled.sky import free_pixels, spread, wings
 from .kernel import cross_basis
 from .recipe import Background
@@ -73,42 +74,27 @@ class BackgroundFit:
     covariance: FloatArray
     rows: NDArray[np.bool_] | None = None
 
+    def in_columns(self) -> FloatArray:
+        """Covariance of the coefficients of `basis` in each column, shape (n_disp, n_background, n_background)."""
+        if self.dispersion_basis is None:
+            return self.covariance if self.degree >= 0 else np.zeros((len(self.image), 0, 0))
+        out = np.empty((len(self.image), len(self.basis), len(self.basis)))
+        spread_along(contiguous(self.dispersion_basis), contiguous(self.covariance), out)
+        return out
+
     def variance(self) -> FloatArray:
         """Variance of the image, shape (n_disp, n_cross); NaN in a column that does not determine it."""
-        if self.degree < 0:
-            return np.zeros_like(self.image)
-        if self.dispersion_basis is None:
-            variance = np.einsum("xij,iy,jy->xy", self.covariance, self.basis, self.basis, optimize=True)
-            variance[~(np.einsum("xii->xi", self.covariance) > 0).all(axis=1)] = np.nan
-            return variance
-        along, n = self.dispersion_basis, len(self.basis)
-        blocks = self.covariance.reshape(n, along.shape[1], n, along.shape[1])
-        pairs = [(i, j) for i in range(n) for j in range(i + 1)]
-        per_column = np.stack([((along @ blocks[i, :, j]) * along).sum(axis=1) for i, j in pairs], axis=1)
-        return per_column @ np.stack([self.basis[i] * self.basis[j] * (1 if i == j else 2) for i, j in pairs])
+        return self._spread(self.in_columns(), False)
 
-    def flux_covariance(self, sensitivity: FloatArray) -> FloatArray:
-        """Covariance that the background adds to the fluxes.
+    def uncertainty(self, in_columns: FloatArray) -> FloatArray:
+        """The root of `variance`, from what `in_columns` gives."""
+        return self._spread(in_columns, True)
 
-        Parameters
-        ----------
-        sensitivity : ndarray, shape (n_disp, n_term, n_background)
-            Change of each flux per unit of each background term in that column.
-
-        Returns
-        -------
-        ndarray, shape (n_disp, n_term, n_term)
-        """
-        if self.degree < 0:
-            n_disp, n_term = sensitivity.shape[:2]
-            return np.zeros((n_disp, n_term, n_term))
-        if self.dispersion_basis is None:
-            return sensitivity @ self.covariance @ sensitivity.transpose(0, 2, 1)
-        n_disp, n_term, _ = sensitivity.shape
-        full = (sensitivity[:, :, :, None] * self.dispersion_basis[:, None, None, :]).reshape(n_disp, n_term, -1)
-        # one product of matrices, not one for each column
-        turned = (full.reshape(-1, full.shape[2]) @ self.covariance).reshape(full.shape)
-        return np.einsum("xtm,xsm->xts", turned, full)
+    def _spread(self, in_columns: FloatArray, root: bool) -> FloatArray:
+        out = np.empty(self.image.shape)
+        every = self.degree >= 0 and self.dispersion_basis is None
+        background_variance(contiguous(self.basis), contiguous(in_columns), every, root, out)
+        return out
 
 
 def fit_background(

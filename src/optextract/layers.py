@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .background import BackgroundFit
+from .compiled import contiguous
+from .compiled import final as loops
 from .noise import pulls
 from .recipe import Noise
 from .reject import Rejected
-from .solve import Solution, model_of, solve_columns
 
 __all__ = ["Final", "Layers", "NoiseScale", "Swept", "check_noise", "solve_final"]
 
 FloatArray = NDArray[np.float64]
+
+_TELLING = 0.02  # part of a profile in a pixel whose rejection tells of the flux
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,30 +111,47 @@ class Final:
 
     Attributes
     ----------
-    solution : Solution
-        Coefficients of all terms.
+    coefficients : ndarray, shape (n_disp, n_term)
+        Of all terms; zero for one that no good pixel sees.
+    inverse : ndarray, shape (n_disp, n_term, n_term)
+        Their covariance with the background known, which is the inverse of the normal matrix; infinite variance of a
+        term that no good pixel sees.
     covariance : ndarray, shape (n_disp, n_source, n_source)
         Of the sources' fluxes, with the background's in it.
+    uncertain : ndarray, shape (n_disp, n_background, n_background)
+        Covariance of the background's terms in each column.
     unrejected : ndarray, shape (n_disp, n_source)
         The fluxes with no pixel rejected; NaN where the pixels do not tell them.
     unrejected_fraction : ndarray, shape (n_disp, n_source)
         Part of each profile on those pixels.
     good_fraction, total_fraction : ndarray, shape (n_disp, n_source)
         Part of each profile on good pixels, and on all pixels of the window.
-    light : ndarray, shape (n_disp, n_cross)
-        Model of the sources and their negative twins.
+    struck : ndarray of int, shape (n_disp, n_source)
+        Rejected pixels of each profile.
+    model : ndarray, shape (n_disp, n_cross)
+        Background, sources and their negative twins.
     residual : ndarray, shape (n_disp, n_cross)
-        Data minus background and light; 0 where a pixel is not used.
+        Data minus the model; 0 where a pixel is not used.
+    n_good, n_seen : int
+        Pixels that were used, and columns that have one.
+    chi2 : float
+        Weighted sum of the squared residuals.
     """
 
-    solution: Solution
+    coefficients: FloatArray
+    inverse: FloatArray
     covariance: FloatArray
+    uncertain: FloatArray
     unrejected: FloatArray
     unrejected_fraction: FloatArray
     good_fraction: FloatArray
     total_fraction: FloatArray
-    light: FloatArray
+    struck: NDArray[np.intp]
+    model: FloatArray
     residual: FloatArray
+    n_good: int
+    n_seen: int
+    chi2: float
 
 
 def solve_final(layers: Layers, data: FloatArray) -> Final:
@@ -148,45 +168,51 @@ def solve_final(layers: Layers, data: FloatArray) -> Final:
     -------
     Final
     """
-    profiles, kept = layers.profiles, layers.kept
-    n_source = len(layers.centre)
-    clean = np.where(kept > 0, data - layers.background.image, 0.0)
-    solution = solve_columns(clean, kept, profiles)
-    inverse = np.where(np.isfinite(solution.covariance), solution.covariance, 0.0)
-    covariance = inverse.copy()
-    if layers.background.degree >= 0:
-        # f = N^-1 P W (D - B): an error of the background term b moves the flux by N^-1 P W b
-        sensitivity = inverse @ ((profiles * kept[:, None, :]) @ layers.background.basis.T)
-        covariance = covariance + layers.background.flux_covariance(sensitivity)
-    sources = layers.sources
-    good = np.where(kept[:, None, :] > 0, sources, 0.0).sum(axis=2)
-    unrejected = np.where(_told(solution.covariance, n_source), solution.coefficients[:, :n_source], np.nan)
-    fraction = good
-    hit = np.flatnonzero((kept != layers.weight).any(axis=1))
-    if len(hit):
-        weight = layers.weight[hit]
-        all_pixels = np.where(weight > 0, data[hit] - layers.background.image[hit], 0.0)
-        without = solve_columns(all_pixels, weight, profiles[hit])
-        unrejected[hit] = np.where(_told(without.covariance, n_source), without.coefficients[:, :n_source], np.nan)
-        fraction = good.copy()
-        fraction[hit] = np.where(weight[:, None, :] > 0, sources[hit], 0.0).sum(axis=2)
-    light = model_of(profiles, solution.coefficients)
-    residual = np.where(kept > 0, data - layers.background.image - light, 0.0)
-    return Final(
-        solution,
-        covariance[:, :n_source, :n_source],
+    n_disp, n_term, _ = layers.profiles.shape
+    n_source = layers.sources.shape[1]
+    coefficients, inverse = np.empty((n_disp, n_term)), np.empty((n_disp, n_term, n_term))
+    covariance, uncertain = np.empty((n_disp, n_source, n_source)), contiguous(layers.background.in_columns())
+    unrejected, fraction, good, total = (np.empty((n_disp, n_source)) for _ in range(4))
+    struck = np.empty((n_disp, n_source), dtype=np.intp)
+    model, residual = np.empty(data.shape), np.empty(data.shape)
+    n_good, n_seen, chi2 = loops.solve_final(
+        contiguous(data),
+        contiguous(layers.background.image),
+        contiguous(layers.weight),
+        contiguous(layers.kept),
+        np.ascontiguousarray(layers.rejected.pixels),
+        contiguous(layers.profiles),
+        contiguous(layers.sources),
+        contiguous(layers.background.basis),
+        uncertain,
+        _TELLING,
+        coefficients,
+        inverse,
+        covariance,
         unrejected,
         fraction,
         good,
-        sources.sum(axis=2),
-        light,
+        total,
+        struck,
+        model,
         residual,
     )
-
-
-def _told(covariance: FloatArray, n_source: int) -> NDArray[np.bool_]:
-    """Which fluxes the pixels of a column tell, shape (n_disp, n_source)."""
-    return np.isfinite(np.einsum("xtt->xt", covariance)[:, :n_source])
+    return Final(
+        coefficients,
+        inverse,
+        covariance,
+        uncertain,
+        unrejected,
+        fraction,
+        good,
+        total,
+        struck,
+        model,
+        residual,
+        n_good,
+        n_seen,
+        chi2,
+    )
 
 
 @dataclass(frozen=True)
@@ -215,7 +241,7 @@ def check_noise(layers: Layers, final: Final, noise: Noise) -> NoiseScale:
     """
     background = layers.background
     own = background.degree >= 0 and background.dispersion_basis is None
-    fitted = (background.basis, background.covariance) if own else None  # a smooth one follows no single column
+    fitted = (background.basis, final.uncertain) if own else None  # a smooth one follows no single column
     found = pulls(final.residual, layers.kept, layers.sources[:, 0], layers.clear, fitted)
     factor = 1.0
     if noise.scale == "auto" and np.isfinite(found["profile"]) and not 0.8 <= found["profile"] <= 1.25:

@@ -129,8 +129,8 @@ def measure_misfit(
 def unexplained(
     residual: FloatArray,
     weight: FloatArray,
-    flux: FloatArray,
-    error: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
     centre: FloatArray,
     fwhm: FloatArray,
     noise: float,
@@ -143,8 +143,10 @@ def unexplained(
     ----------
     residual, weight : ndarray, shape (n_disp, n_cross)
         Of the final solution; weights are zero where a pixel was not used.
-    flux, error : ndarray, shape (n_disp, n_source)
-        Fluxes and their errors.
+    coefficients : ndarray, shape (n_disp, n_term)
+        Fluxes of the sources first.
+    covariance : ndarray, shape (n_disp, n_source, n_source)
+        Of the fluxes.
     centre, fwhm : ndarray, shape (n_source, n_disp)
         Trace and width of the sources.
     noise : float
@@ -155,17 +157,16 @@ def unexplained(
     float
         0 where the source is too faint to tell.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        snr = flux / (noise * error)
-    light = np.where(snr > _SEEN, flux, 0.0).sum(axis=1)
-    if not (snr[snr > _SEEN] ** 2).sum() > _TELLING**2:
-        return 0.0
     return wrong_part(
         contiguous(residual),
         contiguous(weight),
-        light,
+        contiguous(coefficients),
+        contiguous(covariance),
         contiguous(centre),
         contiguous(fwhm),
+        float(noise),
+        _SEEN,
+        _TELLING,
         _REACH,
-        _CLEAR * noise,
+        _CLEAR,
     )

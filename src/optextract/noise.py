@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import contiguous, sums
+from .compiled import contiguous
 from .compiled.follow import follow_sums, last_alone
+from .compiled.pulls import blank_pulls, peak_pulls, pixel_pulls
 from .errors import FrameError, RecipeError, bad_value
 from .frame import Frame
 from .recipe import Noise
-from .robust import MAD, median, robust_rms
+from .robust import MAD
 
 __all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls", "source_pull"]
 
@@ -236,36 +237,21 @@ def pulls(
         ``pixel``, ``profile`` and ``bin5``... pulls (NaN where there is too little to measure on); ``n``, pixels, and
         ``n_bin10``, sums of ten columns.
     """
-    result: dict[str, Any] = {
-        "pixel": float("nan"),
-        "profile": float("nan"),
-        **{f"bin{n}": float("nan") for n in n_bins},
-    }
-    picked = np.empty(residual.size + 1)
-    nothing = np.zeros_like(residual)
-    free = weight if fitted is None else _freed(weight, *fitted)
-    pull = picked[: sums.pick_pulls(contiguous(residual), nothing, contiguous(free), clear, picked)]
-    result |= {"n": int(pull.size), "n_bin10": 0}
-    if pull.size < 100:
+    result: dict[str, Any] = {"pixel": float("nan"), "profile": float("nan")}
+    result |= {f"bin{n}": float("nan") for n in n_bins} | {"n": 0, "n_bin10": 0}
+    residual, weight, clear = contiguous(residual), contiguous(weight), np.ascontiguousarray(clear)
+    basis, covariance = fitted if fitted is not None else (np.empty((0, 0)), np.empty((0, 0, 0)))
+    basis, covariance = contiguous(basis), contiguous(covariance)
+    pixel, result["n"] = pixel_pulls(residual, weight, clear, basis, covariance, _LEAST_FREE)
+    if result["n"] < 100:
         return result
-    result["pixel"] = robust_rms(pull)
-    flux, inverse = _blank_spectra(residual, weight, profile, np.all(clear, axis=0), fitted)
-    if not flux:
-        return result
-    result["profile"] = robust_rms(np.concatenate([f * np.sqrt(i) for f, i in zip(flux, inverse, strict=True)]))
-    for n in n_bins:
-        binned = []
-        for f, i in zip(flux, inverse, strict=True):
-            whole = len(f) // n * n
-            if whole == 0:
-                continue
-            top, bottom = ((f * i)[:whole].reshape(-1, n).sum(axis=1), i[:whole].reshape(-1, n).sum(axis=1))
-            binned.append(top / np.sqrt(bottom))
-        values = np.concatenate(binned) if binned else np.array([])
-        if values.size >= 20:
-            result[f"bin{n}"] = robust_rms(values)
-            if n == 10:
-                result["n_bin10"] = int(values.size)
+    widths = np.array((1, *n_bins), dtype=np.intp)
+    found, number = np.empty(len(widths)), np.empty(len(widths), dtype=np.intp)
+    blank_pulls(residual, weight, contiguous(profile), clear, basis, covariance, _LEAST_FREE, widths, found, number)
+    names = ("profile", *(f"bin{n}" for n in n_bins))
+    result |= {"pixel": pixel, **dict(zip(names, found.tolist(), strict=True))}
+    if 10 in n_bins and np.isfinite(result["bin10"]):
+        result["n_bin10"] = int(number[1 + n_bins.index(10)])
     return result
 
 
@@ -292,71 +278,13 @@ def source_pull(
     n : int
         Number of pixels.
     """
-    column = np.arange(0, len(centre), max(len(centre) // _ENOUGH, 1))
-    peak = np.round(centre[column]).astype(np.intp)
-    found = []
-    for row in (peak - 1, peak, peak + 1):
-        inside = (row >= 0) & (row < residual.shape[1])
-        at, y = column[inside], row[inside]
-        own, part = weight[at, y], profile[at, y]
-        free = 1.0 - part**2 * own * np.where(np.isfinite(covariance[at]), covariance[at], 0.0)
-        use = (own > 0) & (free > _LEAST_FREE)
-        found.append((residual[at, y] * np.sqrt(own / np.maximum(free, _LEAST_FREE)))[use])
-    values = np.concatenate(found)
-    return (robust_rms(values), values.size) if values.size >= 100 else (float("nan"), values.size)
-
-
-def _freed(weight: FloatArray, basis: FloatArray, covariance: FloatArray) -> FloatArray:
-    """Inverse variances of residuals about a fit that the pixels decided: ``W / (1 - h)`` with h the leverage."""
-    leverage = weight * np.einsum("xij,iy,jy->xy", covariance, basis, basis, optimize=True)
-    return weight / np.clip(1.0 - np.where(np.isfinite(leverage), leverage, 0.0), _LEAST_FREE, 1.0)
-
-
-def _left(
-    weight: FloatArray,
-    profile: FloatArray,
-    start: int,
-    position: int,
-    size: int,
-    norm: FloatArray,
-    basis: FloatArray,
-    covariance: FloatArray,
-) -> FloatArray:
-    """Part of the variance of a blank spectrum that the fit of the background leaves, shape (n_disp,)."""
-    moved = profile[:, start : start + size] * weight[:, position : position + size]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # d = D - B C B^T W D: what the fit takes of p^T W d / p^T W p is s^T C s with s = B^T W p / p^T W p
-        shared = moved @ basis[:, position : position + size].T / norm[:, None]
-        taken = np.einsum("xi,xij,xj->x", shared, covariance, shared) * norm
-    return np.clip(1.0 - np.where(np.isfinite(taken), taken, 0.0), _LEAST_FREE, 1.0)
-
-
-def _blank_spectra(
-    residual: FloatArray,
-    weight: FloatArray,
-    profile: FloatArray,
-    clear: NDArray[np.bool_],
-    fitted: tuple[FloatArray, FloatArray] | None,
-) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Spectra extracted with the profile moved, by whole rows, to places that are clear of sources, side by side."""
-    residual, weight, profile = contiguous(residual), contiguous(weight), contiguous(profile)
-    mean = profile.mean(axis=0)
-    core = np.flatnonzero(mean > 0.05 * mean.max())
-    size, start = len(core), int(core[0])
-    flux: list[FloatArray] = []
-    inverse: list[FloatArray] = []
-    position = 0
-    while position + size <= len(clear):
-        if clear[position : position + size].all():
-            top, norm = np.empty((2, len(residual)))
-            sums.moved_profile(residual, weight, profile, start, position, size, top, norm)
-            full = norm > 0.3 * median(norm[norm > 0]) if (norm > 0).any() else norm > 0
-            if full.sum() >= 20:
-                flux.append(top[full] / norm[full])
-                inverse.append(norm[full])
-                if fitted is not None:
-                    inverse[-1] = inverse[-1] / _left(weight, profile, start, position, size, norm, *fitted)[full]
-            position += size
-        else:
-            position += 1
-    return flux, inverse
+    pull, n = peak_pulls(
+        contiguous(residual),
+        contiguous(weight),
+        contiguous(profile),
+        contiguous(covariance),
+        contiguous(centre),
+        max(len(centre) // _ENOUGH, 1),
+        _LEAST_FREE,
+    )
+    return (pull if n >= 100 else float("nan")), n

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from .beneath import columns_off
 from .choose import Choice, waves
+from .compiled.figures import compare
 from .frame import Frame
 from .layers import Final, Layers, NoiseScale
 from .locate import Start
-from .matched import inside_boxcar
 from .misfit import unexplained
 from .noise import Variance, source_pull
 from .recipe import Recipe
@@ -32,7 +32,7 @@ _WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
 _HONEST = (0.8, 1.25)  # pulls of which nothing is said
 _SPREAD = 1.17  # one sigma of a robust scatter of n values, times the root of n
 _MISFIT = 0.002  # of the flux, above which the profile is questioned
-_MUCH, _PROFILE = 0.3, 0.02  # of a column's flux that is missed; part of the profile in a pixel that tells of it
+_MUCH = 0.3  # of a column's flux that is missed
 _ROWS, _RUN = 2, 3  # rows and neighbouring columns that a track of one pixel's width does not take at once
 _POOR = 1.3  # reduced scatter of the trace fit above which its model is questioned
 
@@ -49,6 +49,7 @@ def figures(
     flux: FloatArray,
     uncertainty: FloatArray,
     box: Boxcar,
+    inside: FloatArray,
     unrejected: FloatArray,
     flux_window: str,
     rescale: NoiseScale,
@@ -62,10 +63,12 @@ def figures(
         What was extracted, and how it was asked for.
     window, layers, start, choice, variance, final, trace
         What the stages found.
-    flux, uncertainty, unrejected : ndarray, shape (n_disp, n_source)
+    flux, uncertainty, unrejected : ndarray, shape (n_source, n_column)
         Fluxes in the spectrum's unit, their errors, and the fluxes with no pixel rejected.
     box : Boxcar
         The matched plain sum.
+    inside : ndarray, shape (n_source, n_disp)
+        Part of each profile that it sums.
     flux_window : str
         What the flux refers to.
     rescale : NoiseScale
@@ -83,19 +86,22 @@ def figures(
         words) and ``warnings`` (tuple of sentences).
     """
     n_source = len(layers.centre)
-    n_good = int((layers.kept > 0).sum())
-    n_free = layers.profiles.shape[1] * int((layers.kept > 0).any(axis=1).sum()) + layers.background.n_parameters
-    chi2 = float(np.vdot(final.residual * layers.kept, final.residual) / max(n_good - n_free, 1))
-    snr = flux / uncertainty
-    finite = np.isfinite(snr)
-    columns = slice(window.column, window.column + window.n_disp)
-    box_error = box.uncertainty[:, columns].T
-    box_flux = box.flux[:, columns].T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bound = _bound(layers, final)
-        inside = inside_boxcar(layers, box, window)
-        gain = np.abs(1 / uncertainty) * box_error / np.where(inside > 0, inside, np.nan)
-        effect = unrejected / flux
+    n_free = layers.profiles.shape[1] * final.n_seen + layers.background.n_parameters
+    found = np.empty((n_source, 8))
+    lost_columns = compare(
+        flux,
+        uncertainty,
+        unrejected,
+        box.flux,
+        box.uncertainty,
+        window.column,
+        inside,
+        final.inverse,
+        final.covariance,
+        final.good_fraction,
+        found,
+    )
+    total, middle, gain, efficiency, fraction, effect, ratio, ratio_error = (tuple(each) for each in found.T.tolist())
     words = [*window.warnings, *start.warnings, *variance.warnings]
     of_errors = noise_in_words(rescale.pulls) + nods_in_words(frame, recipe)
     words += of_errors
@@ -104,11 +110,18 @@ def figures(
     words += _second_look(start, choice, trace)
     second = _second_source(window, start, choice, layers, recipe)
     words += second
-    taken = _eaten(layers, flux, unrejected)
+    columns = slice(window.column, window.column + window.n_disp)
+    taken = _eaten(final.struck, flux[:, columns].T, unrejected[:, columns].T)
     words += _lines_in_words(window, start, layers, taken)
-    own = np.sqrt(np.einsum("xkk->xk", final.covariance))
-    raw = final.solution.coefficients[:, :n_source]
-    misfit = unexplained(final.residual, layers.kept, raw, own, layers.centre, layers.fwhm, layers.noise)
+    misfit = unexplained(
+        final.residual,
+        layers.kept,
+        final.coefficients,
+        final.covariance,
+        layers.centre,
+        layers.fwhm,
+        layers.noise,
+    )
     if misfit <= _MISFIT:  # else it is told below
         words += source_in_words(layers, final, rescale.pulls["pixel"])
     if misfit > _MISFIT and recipe.profile.empirical is not False:  # who takes it as it is wants no correction
@@ -118,31 +131,28 @@ def figures(
             "the profile of a reference star."
         )
     values: dict[str, Any] = {
-        "chi2": chi2,
+        "chi2": final.chi2 / max(final.n_good - n_free, 1),
         "pull": MappingProxyType(dict(rescale.pulls)),
         "noise_scale": rescale.factor,
-        "snr_total": tuple(_root_sum(snr[:, k]) for k in range(n_source)),
-        "snr_median": tuple(_median(snr[finite[:, k], k]) for k in range(n_source)),
-        "gain": tuple(_median(gain[:, k]) for k in range(n_source)),
-        "efficiency": tuple(
-            _median((bound / np.sqrt(np.einsum("xkk->xk", final.covariance)))[:, k]) for k in range(n_source)
-        ),
-        "optimal_over_boxcar": tuple(
-            _ratio(flux[:, k], box_flux[:, k] / inside[:, k], box_error[:, k] / inside[:, k]) for k in range(n_source)
-        ),
-        "profile_fraction": tuple(_median(final.good_fraction[:, k]) for k in range(n_source)),
+        "snr_total": total,
+        "snr_median": middle,
+        "gain": gain,
+        "efficiency": efficiency,
+        "optimal_over_boxcar": tuple(zip(ratio, ratio_error, strict=True)),
+        "profile_fraction": fraction,
         "trace_rms": trace.rms,
         "profile": choice.kind,
         "empirical": layers.empirical,
         "flux_window": flux_window,
-        "rejected": int(layers.rejected.pixels.sum()),
-        "restored": int(layers.rejected.restored.sum()),
+        "rejected": int(np.count_nonzero(layers.rejected.pixels)),
+        "restored": int(np.count_nonzero(layers.rejected.restored)),
         "misfit": misfit,
         "rejection_effect": tuple(
-            _rejection_effect(effect[:, k], flux[:, k], unrejected[:, k], taken[:, k]) for k in range(n_source)
+            _rejection_effect(effect[k], flux[k], unrejected[k]) if taken[:, k].any() else effect[k]
+            for k in range(n_source)
         ),
-        "masked_fraction": float(1 - (window.weight > 0).mean()),
-        "lost_columns": int((~finite).any(axis=1).sum()),
+        "masked_fraction": 1 - np.count_nonzero(window.weight > 0) / window.weight.size,
+        "lost_columns": lost_columns,
         "background": MappingProxyType(
             {"degree": layers.background.degree, "along": layers.background.along, **layers.background.test}
         ),
@@ -157,15 +167,16 @@ def figures(
     return MappingProxyType(values)
 
 
-def _eaten(layers: Layers, flux: FloatArray, unrejected: FloatArray) -> NDArray[np.bool_]:
+def _eaten(struck: NDArray[np.intp], flux: FloatArray, unrejected: FloatArray) -> NDArray[np.bool_]:
     """Columns of runs in which rejection took much of the light from several rows, shape (n_disp, n_source).
 
     Cosmic rays do so too, but hardly in several neighbouring columns and rows at once.
     """
-    struck = layers.rejected.pixels
+    much = struck >= _ROWS
+    if not much.any():
+        return much
     with np.errstate(invalid="ignore"):
-        much = (np.isnan(flux) & np.isfinite(unrejected)) | (unrejected - flux > _MUCH * np.abs(unrejected))
-    much &= (struck[:, None, :] & (layers.sources > _PROFILE)).sum(axis=2) >= _ROWS
+        much &= (np.isnan(flux) & np.isfinite(unrejected)) | (unrejected - flux > _MUCH * np.abs(unrejected))
     if len(much) < _RUN or not much.any():
         return np.zeros(much.shape, dtype=bool)
     whole = np.all([much[k : len(much) - _RUN + 1 + k] for k in range(_RUN)], axis=0)
@@ -201,42 +212,10 @@ def _lines_in_words(window: Window, start: Start, layers: Layers, eaten: NDArray
     return words
 
 
-def _rejection_effect(effect: FloatArray, flux: FloatArray, unrejected: FloatArray, eaten: NDArray[np.bool_]) -> float:
-    """Flux without rejection over flux: the median, or that of the sums where runs of columns have lost their light."""
-    if eaten.any():
-        bottom = float(np.nansum(np.where(np.isfinite(unrejected), flux, np.nan)))
-        if bottom > 0:
-            return float(np.nansum(unrejected)) / bottom
-    return _median(effect)
-
-
-def _bound(layers: Layers, final: Final) -> FloatArray:
-    """Cramer-Rao bound with profile and background known, per column and source, other sources free."""
-    covariance = final.solution.covariance
-    return np.sqrt(np.einsum("xtt->xt", covariance)[:, : len(layers.centre)])
-
-
-def _median(values: FloatArray) -> float:
-    return median(values[np.isfinite(values)])
-
-
-def _root_sum(snr: FloatArray) -> float:
-    """Total S/N of the spectrum: the root of the summed squares above what noise alone gives."""
-    values = snr[np.isfinite(snr)]
-    return float(np.sqrt(max((values**2 - 1).sum(), 0.0))) if values.size else float("nan")
-
-
-def _ratio(flux: FloatArray, other: FloatArray, other_error: FloatArray) -> tuple[float, float]:
-    """Ratio of two spectra by weighted sums, and its error."""
-    use = np.isfinite(flux) & np.isfinite(other) & (other_error > 0)
-    if not use.any():
-        return float("nan"), float("nan")
-    weight = 1 / other_error[use] ** 2
-    bottom = float((weight * flux[use] ** 2).sum())
-    if bottom <= 0:
-        return float("nan"), float("nan")
-    ratio = float((weight * flux[use] * other[use]).sum()) / bottom
-    return 1 / ratio if ratio != 0 else float("nan"), 1 / np.sqrt(bottom) / ratio**2 if ratio != 0 else float("nan")
+def _rejection_effect(usual: float, flux: FloatArray, unrejected: FloatArray) -> float:
+    """Flux without rejection over flux where runs of columns have lost their light: that of the sums, if it is one."""
+    bottom = float(np.nansum(np.where(np.isfinite(unrejected), flux, np.nan)))
+    return float(np.nansum(unrejected)) / bottom if bottom > 0 else usual
 
 
 def noise_in_words(pulls: dict[str, Any]) -> list[str]:
@@ -292,7 +271,7 @@ def source_in_words(layers: Layers, final: Final, beside: float) -> list[str]:
         return []
     words = []
     for k in range(len(layers.centre)):
-        variance = final.solution.covariance[:, k, k]
+        variance = final.inverse[:, k, k]
         pull, n = source_pull(final.residual, layers.kept, layers.sources[:, k], variance, layers.centre[k])
         usual = max(beside, 1.0)
         if np.isfinite(pull) and pull > usual * max(_HONEST[1], 1.0 + 4.0 * _SPREAD / np.sqrt(n)):

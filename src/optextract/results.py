@@ -62,7 +62,7 @@ def freeze(array: Any, dtype: type | None = None) -> NDArray[Any]:
         A read-only view, or a copy where the type must change.
     """
     frozen = np.asarray(array, dtype=dtype).view()
-    frozen.flags.writeable = False
+    frozen.setflags(write=False)
     return frozen
 
 

@@ -23,7 +23,6 @@ __all__ = [
     "invert_normal",
     "model_of",
     "normal_equations",
-    "propagate",
     "solve_columns",
 ]
 
@@ -158,26 +157,3 @@ def model_of(terms: FloatArray, coefficients: FloatArray) -> FloatArray:
     image = np.empty((terms.shape[0], terms.shape[2]))
     linear.combine(contiguous(terms), contiguous(coefficients), image)
     return image
-
-
-def propagate(
-    weight: FloatArray, terms: FloatArray, inverse: FloatArray, variance: FloatArray, n_first: int | None = None
-) -> FloatArray:
-    """Variance of each coefficient where the pixels' variance is `variance`, through weights made with another.
-
-    Parameters
-    ----------
-    weight, terms, inverse
-        The weights, terms and inverse normal matrix of the solution.
-    variance : ndarray, shape (n_disp, n_cross)
-        Variance (or one component of it) of each pixel.
-    n_first : int, optional
-        How many coefficients to do it for; absent: all.
-
-    Returns
-    -------
-    ndarray, shape (n_disp, n_first)
-    """
-    out = np.empty((terms.shape[0], terms.shape[1] if n_first is None else n_first))
-    linear.propagate_all(contiguous(weight), contiguous(terms), contiguous(inverse), contiguous(variance), out)
-    return out

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .aperture import boxcar
 from .compiled import search
 from .frame import Frame
 from .pipeline import extract
@@ -22,7 +23,7 @@ __all__ = ["is_warm", "warm"]
 
 _log = logging.getLogger(__name__)
 
-#: Together these go through every loop.
+#: Together these go through every loop of an extraction.
 _RECIPES: tuple[dict[str, Any], ...] = (
     {},
     {"profile": {"kind": "moffat"}, "sources": {"number": 2}},
@@ -55,6 +56,7 @@ def warm() -> None:
     """Run every compiled loop once, on a frame that is made here."""
     start = time.perf_counter()
     frame = _small_frame()
+    boxcar(frame, 9.5, 14.5)
     for fields in _RECIPES:
         extract(frame, Recipe(**fields))
     _log.info("the compiled loops are there, after %.1f s", time.perf_counter() - start)

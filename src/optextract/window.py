@@ -94,11 +94,14 @@ class Window:
         return np.ascontiguousarray(image[rows, self.column : self.column + self.n_disp].T)
 
     def spread(self, image: NDArray[Any], fill: float | bool = np.nan) -> NDArray[Any]:
-        """A column-major box as an image of the frame's shape, `fill` outside."""
-        dtype = bool if isinstance(fill, bool) else float
-        out = np.full(self.shape, fill, dtype=dtype)
-        out[self.row : self.row + self.n_cross, self.column : self.column + self.n_disp] = image.T
-        return out
+        """Images (n_disp, ..., n_cross) as ones of the frame's shape (..., n_row, n_column), `fill` outside.
+
+        They lie in memory as before, column after column: to turn them would take longer than to make them.
+        """
+        if self.data.size < self.shape[0] * self.shape[1]:
+            part, image = image, np.full((self.shape[1], *image.shape[1:-1], self.shape[0]), fill, dtype=image.dtype)
+            image[self.column : self.column + self.n_disp, ..., self.row : self.row + self.n_cross] = part
+        return np.moveaxis(image, 0, -1)
 
     def along(self, values: FloatArray, fill: float = np.nan) -> FloatArray:
         """Values per column of the box (..., n_disp) as values per column of the frame, `fill` outside."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["combine", "invert", "invert_all", "normal", "normal_all", "propagate_all", "reduce_all", "solve_all"]
+__all__ = ["combine", "invert", "invert_all", "normal", "normal_all", "reduce_all", "solve_all"]
 
 FloatArray = NDArray[np.float64]
 
@@ -239,24 +239,6 @@ def combine(terms: FloatArray, coefficients: FloatArray, image: FloatArray) -> N
             value = coefficients[x, t]
             for y in range(n_cross):
                 image[x, y] += value * terms[x, t, y]
-
-
-@compiled
-def propagate_all(
-    weight: FloatArray, terms: FloatArray, inverse: FloatArray, variance: FloatArray, out: FloatArray
-) -> None:
-    """Variance of the first coefficients, as many as `out` has room for: see `optextract.solve.propagate`."""
-    n_disp, n_term, n_cross = terms.shape
-    for x in range(n_disp):
-        for t in range(out.shape[1]):
-            total = 0.0
-            for y in range(n_cross):
-                share = 0.0
-                for s in range(n_term):
-                    share += inverse[x, t, s] * terms[x, s, y]
-                share *= weight[x, y]
-                total += share * share * variance[x, y]
-            out[x, t] = total
 
 
 @compiled

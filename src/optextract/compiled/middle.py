@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["middle", "middle_of_first", "middle_two", "ranked"]
+__all__ = ["middle", "middle_of_first", "middle_two", "ranked", "root_middle"]
 
 FloatArray = NDArray[np.float64]
 
@@ -93,3 +93,10 @@ def ranked(room: FloatArray, n: int, k: int) -> tuple[float, float]:
             k -= below + same
         n = left
     return room[0], above
+
+
+@compiled
+def root_middle(room: FloatArray, n: int) -> float:
+    """Median of the roots of the first n values, one at least: only those of the middle ones are taken; used up."""
+    lower, upper = middle_two(room, n)
+    return 0.5 * (np.sqrt(lower) + np.sqrt(upper))

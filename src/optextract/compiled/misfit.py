@@ -231,9 +231,13 @@ def _find_cells(centre: FloatArray, fwhm: FloatArray, x: int, reach: float, cell
 def wrong_part(
     residual: FloatArray,
     weight: FloatArray,
-    flux: FloatArray,
+    coefficients: FloatArray,
+    covariance: FloatArray,
     centre: FloatArray,
     fwhm: FloatArray,
+    noise: float,
+    least: float,
+    telling: float,
     reach: float,
     clear: float,
 ) -> float:
@@ -242,13 +246,29 @@ def wrong_part(
     Parameters
     ----------
     residual, weight : ndarray, shape (n_disp, n_cross)
-    flux : ndarray, shape (n_disp,)
+    coefficients : ndarray, shape (n_disp, n_term)
+        The sources are the first terms.
+    covariance : ndarray, shape (n_disp, n_source, n_source)
+        Of their fluxes.
     centre, fwhm : ndarray, shape (n_source, n_disp)
+    noise : float
+        Factor on all errors.
+    least, telling : float
+        S/N of a column that tells something, and of all these together.
     reach : float
         FWHM from the trace within which a misfit is one.
     clear : float
         Sigma by which the mean at a distance from the trace must differ from zero.
     """
+    flux, total = np.zeros(len(residual)), 0.0
+    for x in range(len(residual)):
+        for k in range(len(centre)):
+            snr = coefficients[x, k] / (noise * np.sqrt(covariance[x, k, k]))
+            if snr > least:
+                flux[x] += coefficients[x, k]
+                total += snr * snr
+    if not total > telling * telling:
+        return 0.0
     n_disp, n_cross = residual.shape
     n_bin = 4 * n_cross + 4
     top, bottom, count = np.zeros(n_bin), np.zeros(n_bin), np.zeros(n_bin)
@@ -266,6 +286,6 @@ def wrong_part(
                 count[cell] += 1.0
     total = 0.0
     for k in range(n_bin):
-        if top[k] * top[k] > clear * clear * bottom[k]:
+        if top[k] * top[k] > (clear * noise) ** 2 * bottom[k]:
             total += abs(top[k]) / bottom[k] * count[k] / n_seen
     return total

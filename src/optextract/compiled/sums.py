@@ -9,10 +9,8 @@ from ._jit import compiled
 
 __all__ = [
     "aperture",
-    "aperture_terms",
     "hat_equations",
     "mean_all",
-    "moved_profile",
     "pick_pulls",
     "side_pulls",
 ]
@@ -108,36 +106,6 @@ def aperture(
 
 
 @compiled
-def aperture_terms(
-    terms: FloatArray, good: NDArray[np.bool_], lower: FloatArray, upper: FloatArray, out: FloatArray
-) -> None:
-    """Sum terms over the good pixels between two edges, parts of pixels included.
-
-    Parameters
-    ----------
-    terms : ndarray, shape (n_disp, n_term, n_cross) or (1, n_term, n_cross)
-        Those of each column, or the same in all.
-    good : ndarray of bool, shape (n_disp, n_cross)
-    lower, upper : ndarray, shape (n_disp,)
-        Edges; pixel i covers i - 0.5 to i + 0.5.
-    out : ndarray, shape (n_disp, n_term)
-        Filled.
-    """
-    n_disp, n_cross = good.shape
-    for x in range(n_disp):
-        which = x if len(terms) > 1 else 0
-        for t in range(terms.shape[1]):
-            out[x, t] = 0.0
-        first = int(min(max(np.floor(lower[x] + 0.5), 0.0), float(n_cross)))
-        last = int(min(max(np.ceil(upper[x] + 0.5), 0.0), float(n_cross)))
-        for y in range(first, last):
-            part = min(max(min(upper[x], y + 0.5) - max(lower[x], y - 0.5), 0.0), 1.0)
-            if good[x, y]:
-                for t in range(terms.shape[1]):
-                    out[x, t] += part * terms[which, t, y]
-
-
-@compiled
 def mean_all(
     data: FloatArray,
     weight: FloatArray,
@@ -172,36 +140,6 @@ def mean_all(
             mean[b, y] /= edges[b + 1] - edges[b]
             # the error of the good pixels' mean: a bin of which half is filled must not look better than its good half
             inverse[b, y] = count[y] * count[y] / inverse[b, y] if count[y] > 0 else 0.0
-
-
-@compiled
-def moved_profile(
-    data: FloatArray,
-    weight: FloatArray,
-    profile: FloatArray,
-    start: int,
-    position: int,
-    size: int,
-    top: FloatArray,
-    norm: FloatArray,
-) -> None:
-    """Horne's sums with some rows of a profile, moved by whole rows to another place.
-
-    Parameters
-    ----------
-    data, weight, profile : ndarray, shape (n_disp, n_cross)
-    start, position, size : int
-        First row of the profile's part, where it is put, and its rows.
-    top, norm : ndarray, shape (n_disp,)
-        Filled: sums of P W D and of P^2 W.
-    """
-    for x in range(len(data)):
-        above, below = 0.0, 0.0
-        for y in range(size):
-            share = profile[x, start + y] * weight[x, position + y]
-            above += share * data[x, position + y]
-            below += share * profile[x, start + y]
-        top[x], norm[x] = above, below
 
 
 @compiled
