@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
+from numba.core import event
 from numpy.typing import NDArray
 
 __all__ = ["compiled", "contiguous"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_log = logging.getLogger(__name__)
+
 #: Sums may be taken in another order, which is what lets them use vector instructions; NaN and infinity keep their
 #: meaning. On one machine the order is always the same.
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}, "nogil": True}
+_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz"},
+    "nogil": True,
+    "no_cfunc_wrapper": True,  # nobody calls them from C
+}
+
+
+class _Announcer(event.Listener):
+    """Says once that loops are being compiled: an extraction that takes a minute in silence seems to hang."""
+
+    said = False
+
+    def on_start(self, event: event.Event) -> None:
+        ours = event.data["dispatcher"].py_func.__module__.startswith(f"{__package__}.")
+        if ours and not self.said:
+            self.said = True
+            _log.warning(
+                "Compiling loops that are not on disk yet: once after an installation this takes about a minute "
+                "(python -m optextract.warm does it ahead)."
+            )
+
+    def on_end(self, event: event.Event) -> None:
+        """Nothing is said at the end."""
+
+
+# what numba finds on disk is no event
+event.register("numba:compile", _Announcer())
 
 
 def compiled(function: Function) -> Function:
@@ -24,16 +55,17 @@ def compiled(function: Function) -> Function:
     Parameters
     ----------
     function : callable
-        Of arrays and numbers.
+        Of arrays and numbers. What begins with an underscore is called by other loops only.
 
     Returns
     -------
     callable
     """
+    options = _OPTIONS | {"no_cpython_wrapper": function.__name__.startswith("_")}
     try:
-        return njit(cache=True, **_OPTIONS)(function)
+        return njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder that can be written to: compiled anew in each session
-        return njit(**_OPTIONS)(function)
+        return njit(**options)(function)
 
 
 def contiguous(array: NDArray[Any]) -> NDArray[np.float64]:
