@@ -31,7 +31,7 @@ from .reject import Rejected, reject
 from .revise import find_slope, model_light, revised_variance
 from .robust import MAD, median
 from .rough import rough_background
-from .solve import solve_columns
+from .solve import Known, known_of, solve_columns
 from .twins import clear_of, free_rows, mask_or_model
 from .window import Window
 
@@ -110,7 +110,7 @@ def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Re
     near = near_rows(model.centre, model.fwhm, window.n_cross)
     rough = rough_background(window, weight, choice, start, clear, near)
     noise = _pixel_noise(window, rough, weight, clear)
-    found = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
+    found, _ = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
     kept = _without(weight, found.pixels)
     kept = _without_lines(kept, found)
     slow = _slow_noise(window, rough, kept, clear)
@@ -156,8 +156,9 @@ def clean(
     """
     model, mode, profiles, weight, clear = _laid_out(window, start, choice, recipe)
     kept = _without(weight, swept.rejected.pixels)
-    background = _background(window, kept, profiles, model, clear, recipe)
-    slope, clipped = find_slope(window, variance, profiles, background, kept, recipe.noise)
+    known = known_of(kept, profiles) if profiles.shape[1] > 1 else None  # one alone is solved as quickly
+    background = _background(window, kept, profiles, model, clear, recipe, known=known)
+    slope, clipped = find_slope(window, variance, profiles, background, kept, recipe.noise, known)
     if slope > 0:
         usable = weight > 0
         # the first model was weighted with the variance that is to be replaced, and is low where that is: go round
@@ -169,7 +170,19 @@ def clean(
     if background.rows is not None:
         clear = clear & background.rows  # the others tell how badly it fits there, and nothing of the noise
     noise = _pixel_noise(window, background.image, kept, clear)
-    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, 0.0)
+    found, known = _reject(
+        frame,
+        window,
+        weight,
+        profiles,
+        model,
+        choice,
+        background.image,
+        noise,
+        recipe,
+        0.0,
+        known if slope <= 0 else None,
+    )
     kept = _without(weight, found.pixels)
     profiles = _mixed(profiles, found)
     if (found.pixels != swept.rejected.pixels).any():
@@ -191,6 +204,7 @@ def clean(
         noise,
         slow,
         slope,
+        None if found.mixed else known,
     )
 
 
@@ -260,7 +274,9 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     before = layers.background
     like = before if before.rows is not None else None  # its rows are those that are clear
     background = _background(window, layers.kept, profiles, model, layers.clear, recipe, like)
-    found = _reject(frame, window, layers.weight, profiles, model, choice, background.image, layers.noise, recipe, 0.0)
+    found, known = _reject(
+        frame, window, layers.weight, profiles, model, choice, background.image, layers.noise, recipe, 0.0
+    )
     return replace(
         layers,
         profiles=_mixed(profiles, found),
@@ -268,6 +284,7 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
         background=background,
         rejected=found,
         kept=_without(layers.weight, found.pixels),
+        known=None if found.mixed else known,
         empirical=True,
     )
 
@@ -307,6 +324,7 @@ def _background(
     clear: NDArray[np.bool_],
     recipe: Recipe,
     like: BackgroundFit | None = None,
+    known: Known | None = None,
 ) -> BackgroundFit:
     rows = _asked_rows(window, recipe)
     always_clear = free_rows(clear)
@@ -316,7 +334,7 @@ def _background(
     asked = recipe.background
     free = asked.rows is None and asked.degree == "auto" and asked.along == "auto"
     near = near_rows(model.centre, model.fwhm, window.n_cross) if free else ()
-    return fit_background(window.data, weight, profiles, asked, rows, clear, (below, above), like, near)
+    return fit_background(window.data, weight, profiles, asked, rows, clear, (below, above), like, near, known)
 
 
 def _asked_rows(window: Window, recipe: Recipe) -> NDArray[np.bool_]:
@@ -374,16 +392,18 @@ def _reject(
     noise: float,
     recipe: Recipe,
     least_floor: float,
-) -> Rejected:
+    known: Known | None = None,
+) -> tuple[Rejected, Known | None]:
+    """Outliers, and what is known of the profiles for the weights of all pixels."""
     settings = recipe.rejection
     if settings.mode is False:
         given = UNKNOWN if settings.floor == "auto" else settings.floor
         none = np.zeros(len(weight), dtype=bool)
-        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, {}, none, none, given)
+        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, {}, none, none, given), None
     data = np.empty(window.data.shape)
     above(contiguous(window.data), contiguous(background), contiguous(weight), data)
     n_source, sparing = len(model.centre), rejection_mode(frame, settings) == "spare"
-    plain = solve_columns(data, weight, profiles)
+    plain = solve_columns(data, weight, profiles, known)
     misfit = measure_misfit(data, weight, profiles, plain, model.centre, model.fwhm, noise)
     floor = max(misfit.floor if settings.floor == "auto" else settings.floor, least_floor)
     tolerance = misfit.tolerance(profiles[:, :n_source], floor)
@@ -409,7 +429,7 @@ def _reject(
             pixels[step:] |= found.pixels[:-step]
             pixels[:-step] |= found.pixels[step:]
         found = replace(found, pixels=pixels & (weight > 0))
-    return found
+    return found, Known(weight, plain.covariance)
 
 
 def _spare_bright(
