@@ -27,11 +27,11 @@ from .misfit import UNKNOWN, measure_misfit
 from .noise import Variance
 from .profiles import Shape
 from .recipe import Recipe, Rejection
-from .reject import Rejected, reject
+from .reject import Rejected, columns_of, reject
 from .revise import find_slope, model_light, revised_variance
 from .robust import MAD, median
 from .rough import rough_background
-from .solve import Known, known_of, solve_columns
+from .solve import Known, Solution, known_of, solve_columns
 from .twins import clear_of, free_rows, mask_or_model
 from .window import Window
 
@@ -304,7 +304,9 @@ def _without_lines(weight: FloatArray, found: Rejected) -> FloatArray:
         return weight
     # their faint ends are beside it as well
     line = np.convolve(line, np.ones(2 * _ENDS + 1), mode="same") > 0.5
-    return np.where(line[:, None], 0.0, weight)
+    out = weight.copy()
+    out[line] = 0.0
+    return out
 
 
 def _mixed(profiles: FloatArray, found: Rejected) -> FloatArray:
@@ -422,7 +424,7 @@ def _reject(
     )
     found = replace(found, floor=floor)
     if sparing:
-        found = _spare_bright(data, weight, profiles, found, n_source)
+        found = _spare_bright(data, weight, profiles, found, n_source, plain)
     if settings.grow:
         pixels = found.pixels.copy()
         for step in range(1, settings.grow + 1):
@@ -433,34 +435,32 @@ def _reject(
 
 
 def _spare_bright(
-    data: FloatArray, weight: FloatArray, profiles: FloatArray, found: Rejected, n_source: int
+    data: FloatArray, weight: FloatArray, profiles: FloatArray, found: Rejected, n_source: int, plain: Solution
 ) -> Rejected:
     """Undo rejections where the pipeline has rejected before us and the source is bright even without those pixels."""
-    hit = found.pixels.any(axis=1)
-    if not hit.any():
+    at = np.flatnonzero(columns_of(found.pixels))
+    if not len(at):
         return found
-    near = np.flatnonzero(np.convolve(hit, np.ones(3), mode="same") > 0.5)
-    data, weight, profiles, pixels = data[near], weight[near], profiles[near], found.pixels[near]
-    snr = _highest_snr(data, weight * ~pixels, profiles, n_source)
-    with_all = _highest_snr(data, weight, profiles, n_source)
+    pixels, terms = found.pixels[at], profiles[at]
+    with_all = _highest_snr(plain, n_source)
+    snr = with_all.copy()
+    snr[at] = _highest_snr(solve_columns(data[at], weight[at] * ~pixels, terms), n_source)
     # the flank of a line may lose its core to a tilted line and look faint: it stands beside a bright column
-    bright = np.zeros(len(found.restored))
-    bright[near] = snr > _SPARE_SNR
-    beside = np.convolve(bright, np.ones(3), mode="same")[near] > 0.5
-    spared = np.where(beside & (with_all > _SPARE_SNR), with_all, snr) > _SPARE_SNR
+    bright = snr > _SPARE_SNR
+    beside = bright[at] | bright[np.maximum(at - 1, 0)] | bright[np.minimum(at + 1, len(bright) - 1)]
+    spared = np.where(beside & (with_all[at] > _SPARE_SNR), with_all[at], snr[at]) > _SPARE_SNR
     # negative twins fit no better than their source: without the core of one, wings decide that are the source's too
-    back = pixels & spared[:, None] & (np.abs(profiles).max(axis=1) > _SPARE_LIGHT)
+    back = pixels & spared[:, None] & (np.abs(terms).max(axis=1) > _SPARE_LIGHT)
     left, restored = found.pixels.copy(), found.restored.copy()
-    left[near] &= ~back
-    restored[near] |= back.any(axis=1)
+    left[at] &= ~back
+    restored[at] |= back.any(axis=1)
     return replace(found, pixels=left, restored=restored)
 
 
-def _highest_snr(data: FloatArray, weight: FloatArray, profiles: FloatArray, n_source: int) -> FloatArray:
+def _highest_snr(solution: Solution, n_source: int) -> FloatArray:
     """S/N of the source that has most of it, in each column."""
-    solution = solve_columns(data, weight, profiles)
-    variance = np.einsum("xtt->xt", solution.covariance)[:, :n_source]
-    return (solution.coefficients[:, :n_source] / np.sqrt(variance)).max(axis=1)
+    snr = [solution.coefficients[:, k] / np.sqrt(solution.covariance[:, k, k]) for k in range(n_source)]
+    return snr[0] if n_source == 1 else np.max(snr, axis=0)
 
 
 def _changes(window: Window, model: _Model, choice: Choice, columns: NDArray[np.intp]) -> FloatArray:

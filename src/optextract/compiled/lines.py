@@ -30,10 +30,12 @@ _SHARE = 0.4  # variance of each neighbour in what they predict: their coefficie
 
 
 @compiled
-def _levels_at(coefficients: FloatArray, x: int, room: FloatArray, out: FloatArray) -> None:
-    """Each term's level about column x, shape (n_term,): the lower one of those nearby and further off."""
+def _levels_at(
+    coefficients: FloatArray, x: int, first_term: int, end_term: int, room: FloatArray, out: FloatArray
+) -> None:
+    """Some terms' levels about column x, shape (n_term,): the lower one of those nearby and further off."""
     last = len(coefficients) - 1
-    for t in range(len(out)):
+    for t in range(first_term, end_term):
         found = np.inf
         for first, end in (_NEAR, _FAR):
             n = 0
@@ -59,7 +61,7 @@ def levels(coefficients: FloatArray, at: NDArray[np.intp], out: FloatArray) -> N
     """
     room = np.empty(2 * (_FAR[1] - _FAR[0]))
     for i in range(len(at)):
-        _levels_at(coefficients, at[i], room, out[i])
+        _levels_at(coefficients, at[i], 0, out.shape[1], room, out[i])
 
 
 @compiled
@@ -133,12 +135,13 @@ def suspects(
             hit |= seen[n, y]
         if not hit:
             continue
-        _levels_at(coefficients, x, room, level[n])
+        _levels_at(coefficients, x, 0, n_source, room, level[n])
         below = 0.0
         for k in range(n_source):
             level[n, k] = max(level[n, k], 0.0)
             below += level[n, k]
         if _runs_on(coefficients, covariance, n_source, noise, below, x):
+            _levels_at(coefficients, x, n_source, level.shape[1], room, level[n])
             at[n] = x
             n += 1
     return n
