@@ -177,9 +177,9 @@ def solve_columns(data: FloatArray, weight: FloatArray, terms: FloatArray, known
     n_disp, n_term = terms.shape[:2]
     data, weight, terms = contiguous(data), contiguous(weight), contiguous(terms)
     coefficients, chi2 = np.empty((n_disp, n_term)), np.empty(n_disp)
-    if known is None:
-        covariance = np.empty((n_disp, n_term, n_term))
-        linear.solve_all(data, weight, terms, coefficients, covariance, chi2)
+    if n_term == 1 and known is None:  # all in one, in half the time
+        covariance = np.empty((n_disp, 1, 1))
+        linear.solve_one(data, weight, terms, coefficients, covariance, chi2)
     else:
         covariance = known_of(weight, terms, known).covariance
         solve_known(data, weight, terms, covariance, coefficients, chi2)

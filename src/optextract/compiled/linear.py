@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["combine", "invert", "invert_all", "normal", "normal_all", "reduce_all", "solve_all"]
+__all__ = ["combine", "invert", "invert_all", "normal", "normal_all", "reduce_all", "solve_one"]
 
 FloatArray = NDArray[np.float64]
 
@@ -172,7 +172,7 @@ def invert_all(matrix: FloatArray, inverse: FloatArray, seen: NDArray[np.bool_])
 
 
 @compiled
-def solve_all(
+def solve_one(
     data: FloatArray,
     weight: FloatArray,
     terms: FloatArray,
@@ -180,38 +180,7 @@ def solve_all(
     covariance: FloatArray,
     chi2: FloatArray,
 ) -> None:
-    """Solution of all columns: see `optextract.solve.solve_columns`."""
-    n_disp, n_term, _ = terms.shape
-    if n_term == 1:
-        _solve_one(data, weight, terms, coefficients, covariance, chi2)
-        return
-    matrix, inverse, lower = np.zeros((n_term, n_term)), np.zeros((n_term, n_term)), np.zeros((n_term + 1, n_term))
-    vector, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    for x in range(n_disp):
-        left = normal(data, weight, terms, x, matrix, vector)
-        invert(matrix, inverse, seen, lower)
-        for t in range(n_term):
-            total = 0.0
-            for s in range(n_term):
-                total += inverse[t, s] * vector[s]
-                covariance[x, t, s] = inverse[t, s]
-            coefficients[x, t] = total
-            left -= total * vector[t]
-            if not seen[t]:
-                covariance[x, t, t] = np.inf
-        chi2[x] = max(left, 0.0)
-
-
-@compiled
-def _solve_one(
-    data: FloatArray,
-    weight: FloatArray,
-    terms: FloatArray,
-    coefficients: FloatArray,
-    covariance: FloatArray,
-    chi2: FloatArray,
-) -> None:
-    """The same for a single term, in a fifth of the time."""
+    """Solution of all columns for a single term: see `optextract.solve.solve_columns`."""
     n_disp, _, n_cross = terms.shape
     for x in range(n_disp):
         right, own, square = 0.0, 0.0, 0.0
