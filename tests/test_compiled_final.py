@@ -10,9 +10,9 @@ from optextract.compiled.figures import compare
 from optextract.compiled.final import background_variance, solve_final, spread_along
 from optextract.compiled.matched import matched_sums
 from optextract.compiled.misfit import wrong_part
-from optextract.compiled.products import carry, flag_columns, spectra
+from optextract.compiled.products import carry, flag_columns, shares, spectra
 from optextract.results import freeze
-from optextract.solve import solve_columns
+from optextract.solve import known_of, solve_columns
 
 N_DISP, N_CROSS, N_SOURCE = 80, 17, 2
 COLUMN, ROW, N_COLUMN, N_ROW = 3, 2, 90, 21  # of the frame about the window
@@ -43,7 +43,6 @@ def solved(one):
     shape, n_term = (N_DISP, N_SOURCE), one["profiles"].shape[1]
     out = {
         "coefficients": np.empty((N_DISP, n_term)),
-        "inverse": np.empty((N_DISP, n_term, n_term)),
         "covariance": np.empty((*shape, N_SOURCE)),
         **{name: np.empty(shape) for name in ("unrejected", "fraction", "good", "total")},
         "struck": np.empty(shape, dtype=np.intp),
@@ -51,8 +50,10 @@ def solved(one):
     }
     names = ("data", "background", "weight", "kept", "pixels", "profiles")
     sources = np.ascontiguousarray(one["profiles"][:, :N_SOURCE])
-    told = solve_final(*(one[name] for name in names), sources, one["basis"], one["uncertain"], 0.02, *out.values())
-    return out, told
+    with_all, inverse = (known_of(one[name], one["profiles"]).covariance for name in ("weight", "kept"))
+    given = (sources, one["basis"], one["uncertain"], with_all, inverse, 0.02)
+    told = solve_final(*(one[name] for name in names), *given, *out.values())
+    return {**out, "inverse": inverse}, told
 
 
 def test_last_solution(rng):
@@ -157,9 +158,10 @@ def test_parts_of_the_variance_and_plain_sums(rng, slope):
     spread, boxed = np.empty((2, N_SOURCE, N_COLUMN))
     names = ("data", "kept", "profiles")
     data, kept, profiles = (one[name] for name in names)
+    through, summed, counted = shared(kept, profiles, out["inverse"], lower, upper)
     carry(
-        freeze(image), ROW, COLUMN, 1.2, slope, data, out["model"], kept, profiles, out["inverse"], scale, lost,
-        lower, upper, 2.0, spread, boxed,
+        freeze(image), ROW, COLUMN, 1.2, slope, data, out["model"], through, scale, lost, summed, 2.0, counted,
+        spread, boxed,
     )  # fmt: skip
     values = 1.2 * np.nan_to_num(image[ROW : ROW + N_CROSS, COLUMN : COLUMN + N_DISP].T)
     noise = np.maximum(data, 0) - np.maximum(out["model"], 0)
@@ -197,14 +199,23 @@ def test_parts_of_the_variance_and_plain_sums(rng, slope):
     np.testing.assert_array_equal(flags, along(1 * empty + 4 * partial + 128 * beyond, 1))
 
 
+def shared(kept, profiles, inverse, lower, upper):
+    """What `shares` fills."""
+    shape = (len(kept), len(lower))
+    out = (*np.empty((2, *shape, kept.shape[1])), np.empty(shape, dtype=bool))
+    shares(kept, profiles, inverse, lower, upper, *out)
+    return out
+
+
 def carried(weight, terms, inverse, variance):
     """Variance of the coefficients, shape (n_disp, n_term), where that of the pixels is `variance`."""
     n_disp, n_term, _ = terms.shape
     edges, found = np.zeros((n_term, n_disp)), np.empty((2, n_term, n_disp))
     nothing, all_there = np.zeros(weight.shape), np.zeros((n_disp, n_term), dtype=bool)
+    through, summed, counted = shared(weight, terms, inverse, edges, edges)
     carry(
-        freeze(np.ascontiguousarray(variance.T)), 0, 0, 1.0, 0.0, nothing, nothing, weight, terms, inverse,
-        np.ones((n_disp, n_term)), all_there, edges, edges, 1.0, found[0], found[1],
+        freeze(np.ascontiguousarray(variance.T)), 0, 0, 1.0, 0.0, nothing, nothing, through,
+        np.ones((n_disp, n_term)), all_there, summed, 1.0, counted, found[0], found[1],
     )  # fmt: skip
     return found[0].T
 

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 
 import optextract as ox
 from optextract.errors import RecipeError
+from optextract.geometry import terms_of
 from optextract.profiles import Gaussian, Moffat, Shape, Tabulated, Voigt, from_model, make_shape, moffat_between
 from optextract.simulate import make_scene
 
@@ -292,3 +293,15 @@ def test_shapes_by_name():
     assert make_shape("voigt", 0.25).index == 0.25
     with pytest.raises(RecipeError, match=r"'kind' parameter of Profile must be .*Got 'box' instead"):
         make_shape("box")
+
+
+@pytest.mark.parametrize("n_source", [1, 2])
+def test_profiles_at_all_places_are_those_at_each(rng, n_source):
+    """Within the window, across its ends, and beyond them."""
+    centre, fwhm = rng.uniform(-3, 20, (n_source, 50)), rng.uniform(1.5, 4.0, (n_source, 50))
+    nods, background = (-7.3, 4.9, 60.0), np.ones((1, 17))
+    terms = terms_of(Gaussian(), centre, fwhm, nods, background, 17)
+    told = [Gaussian().integrate(17, centre[k] + offset, fwhm[k]) for offset in (0.0, *nods) for k in range(n_source)]
+    np.testing.assert_allclose(terms[:, :-1], np.stack(told, axis=1), atol=1e-9)
+    assert (terms[:, -1] == 1.0).all()
+    assert (terms[:, -1 - n_source : -1] == 0.0).all()

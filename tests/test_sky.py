@@ -11,7 +11,7 @@ from optextract.compiled import hats, sky
 from optextract.profiles import Gaussian
 from optextract.reduced import reduced_by
 from optextract.smooth import assemble, assemble_all
-from optextract.solve import model_of, solve_columns
+from optextract.solve import known_of, model_of, solve_columns
 
 N_DISP, N_CROSS = 61, 13
 
@@ -97,6 +97,23 @@ def test_background_terms_without_the_sources(pixels, degree, n_source):
         np.testing.assert_allclose(reduced.matrix[x], matrix, atol=1e-8)
         np.testing.assert_allclose(reduced.vector[x], vector, atol=1e-8)
     np.testing.assert_array_equal(reduced.used, weight.any(axis=1))
+
+
+@pytest.mark.parametrize("n_source", [0, 2])
+def test_only_columns_that_differ_are_reduced_anew_and_it_does_not_show(pixels, n_source):
+    data, weight, profiles = pixels
+    profiles = profiles[:, :n_source]
+    basis = legvander(np.linspace(-1, 1, N_CROSS), 2).T
+    before = reduced_by(data, weight, profiles, basis)
+    others = [(data, weight), (data + 0.0, np.where(np.arange(N_CROSS) == 4, 0.0, weight)), (data + 0.1, weight)]
+    others[1][1][::3] = weight[::3]
+    for values, weights in others:
+        found = reduced_by(values, weights, profiles, basis[:2], before=before)
+        told = reduced_by(values, weights, profiles, basis[:2], known_of(weight, profiles) if n_source else None)
+        for name in ("matrix", "vector", "used"):
+            np.testing.assert_allclose(getattr(found, name), getattr(told, name), rtol=1e-9, atol=1e-12)
+    unlike = reduced_by(data, weight, profiles + 0.01, basis, before=before)
+    np.testing.assert_array_equal(unlike.matrix, reduced_by(data, weight, profiles + 0.01, basis).matrix)
 
 
 @pytest.mark.parametrize("degree", [0, 1, 4])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optextract.profiles import Gaussian
-from optextract.solve import condition, invert_normal, model_of, normal_equations, solve_columns
+from optextract.solve import condition, invert_normal, known_of, model_of, normal_equations, solve_columns
 
 few = settings(max_examples=30)
 
@@ -224,3 +224,24 @@ def test_truth_at_signal_to_noise_20_over_a_thousand_realisations():
     assert abs(pull.mean()) < 0.05
     assert pull.std() == pytest.approx(1.0, abs=0.05)
     assert abs(found.coefficients.mean() / flux - 1) < 0.005
+
+
+@pytest.mark.parametrize("n_term", [1, 2, 3, 4, 5, 6, 7])
+def test_what_is_known_for_other_weights_changes_nothing(rng, n_term):
+    terms = rng.normal(size=(40, n_term, 13)) * (rng.random((40, n_term, 13)) > 0.3)
+    data, weight = rng.normal(size=(2, 40, 13))
+    weight = np.abs(weight) * (rng.random(weight.shape) > 0.2)
+    weight[3], terms[7, 0] = 0.0, 0.0
+    other = weight.copy()
+    other[::4, 5] = 0.7
+    plain, known = solve_columns(data, weight, terms), known_of(other, terms)
+    for found in (
+        solve_columns(data, weight, terms, known),
+        solve_columns(data, weight, terms, known_of(weight, terms)),
+    ):
+        np.testing.assert_allclose(found.coefficients, plain.coefficients, rtol=1e-9)
+        np.testing.assert_allclose(found.covariance, plain.covariance, rtol=1e-9)
+        np.testing.assert_allclose(found.chi2, plain.chi2, rtol=1e-9, atol=1e-12)
+    held = (other == weight).all(axis=1)
+    again = known_of(weight, terms, known).covariance
+    np.testing.assert_array_equal(again[held], known.covariance[held])

@@ -16,7 +16,7 @@ from .aperture import wavelength_along
 from .candidates import compare_profiles, slice_model
 from .choose import Choice
 from .compiled import contiguous
-from .compiled.products import carry, flag_columns, spectra
+from .compiled.products import carry, flag_columns, shares, spectra
 from .frame import Frame
 from .geometry import Problem, evaluate, terms_of
 from .kernel import Slice
@@ -290,6 +290,10 @@ def _parts(
 ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
     """Variance components through the weights of the fluxes and through the plain sums, (n_source, n_column)."""
     shape = (factor_flux.shape[1], window.shape[1])
+    through, summed = np.empty((2, *final.good_fraction.shape, window.n_cross))
+    counted = np.empty(lost.shape, dtype=bool)
+    kept, profiles = contiguous(layers.kept), contiguous(layers.profiles)
+    shares(kept, profiles, final.inverse, edges.lower, edges.upper, through, summed, counted)
     parts, box_parts = {}, {}
     for name, image in variance.parts.items():
         parts[name], box_parts[name] = np.empty(shape), np.empty(shape)
@@ -301,14 +305,12 @@ def _parts(
             layers.slope if name == "poisson" else 0.0,
             contiguous(window.data),
             final.model,
-            contiguous(layers.kept),
-            contiguous(layers.profiles),
-            final.inverse,
+            through,
             factor_flux,
             lost,
-            edges.lower,
-            edges.upper,
+            summed,
             scale,
+            counted,
             parts[name],
             box_parts[name],
         )

@@ -22,7 +22,7 @@ from .recipe import Background
 from .reduced import Reduced, reduced_by
 from .robust import median
 from .smooth import assemble, assemble_all, drops_of, find_gaps, slow_noise, solve_symmetric
-from .solve import invert_normal
+from .solve import Known, invert_normal
 from .trace import information_criterion
 
 __all__ = ["BackgroundFit", "fit_background"]
@@ -61,6 +61,8 @@ class BackgroundFit:
         Of the coefficients: (n_background n_along, same) if smooth, (n_disp, n_background, n_background) if per column.
     rows : ndarray of bool, shape (n_cross,) or None
         The rows near the sources, if only these were used.
+    reduced : Reduced or None
+        The normal equations that a smooth background solves.
     """
 
     image: FloatArray
@@ -73,6 +75,7 @@ class BackgroundFit:
     dispersion_basis: FloatArray | None
     covariance: FloatArray
     rows: NDArray[np.bool_] | None = None
+    reduced: Reduced | None = None
 
     def in_columns(self) -> FloatArray:
         """Covariance of the coefficients of `basis` in each column, shape (n_disp, n_background, n_background)."""
@@ -107,6 +110,7 @@ def fit_background(
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     like: BackgroundFit | None = None,
     near: tuple[NDArray[np.bool_], ...] = (),
+    known: Known | None = None,
 ) -> BackgroundFit:
     """Fit the background beneath the sources.
 
@@ -132,6 +136,8 @@ def fit_background(
     near : tuple of ndarray of bool, each of shape (n_cross,), optional
         Rows near the sources, the nearest first: used alone where a background that is free in each column does not fit
         both them and the others.
+    known : Known, optional
+        What is known of the profiles for these weights.
 
     Returns
     -------
@@ -148,7 +154,7 @@ def fit_background(
     apart, surrounded = _free(weight, rows, clear, sides)
     if not surrounded:
         # the clear rows would have to be extrapolated under the source: let all rows speak, and ask them for less
-        return _fit_once(data, weight * rows, profiles, settings, sides, like, highest=1)
+        return _fit_once(data, weight * rows, profiles, settings, sides, like, highest=1, known=known)
     # the wings come off with the fluxes of the pixels near the sources; again where that needs the background
     light, nothing = np.empty(data.shape), profiles[:, :0]
     most, heaviest = wings(data, weight, profiles, apart, light)
@@ -226,6 +232,7 @@ def _fit_once(
     sides: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     like: BackgroundFit | None = None,
     highest: int = _MAX_CROSS,
+    known: Known | None = None,
 ) -> BackgroundFit:
     """Fit to the pixels of non-zero weight, the fluxes of `profiles` eliminated."""
     if like is not None:
@@ -234,7 +241,7 @@ def _fit_once(
     highest = highest if asked == "auto" else int(asked)
     highest = min(highest, max(int(np.count_nonzero(_told(weight))) - profiles.shape[1] - 1, 0))
     basis = cross_basis(data.shape[1], highest)
-    reduced = reduced_by(data, weight, profiles, basis)
+    reduced = reduced_by(data, weight, profiles, basis, known)
     if settings.along == "column":
         return _per_column(
             data, weight, profiles, 0 if asked == "auto" else highest, {"choice": "per column, as asked for"}
@@ -269,11 +276,11 @@ def _fit_like(data: FloatArray, weight: FloatArray, profiles: FloatArray, like: 
         return _nothing(data, like.test)
     if like.dispersion_basis is None:
         return replace(_per_column(data, weight, profiles, like.degree, like.test), rows=like.rows)
-    reduced = reduced_by(data, weight, profiles, like.basis)
+    reduced = reduced_by(data, weight, profiles, like.basis, before=like.reduced)
     matrix, vector = assemble(reduced, like.dispersion_basis)
     solution, covariance = solve_symmetric(matrix, vector)
     image = _image(like.dispersion_basis @ solution.reshape(len(like.basis), -1).T, like.basis)
-    return replace(like, image=image, covariance=covariance)
+    return replace(like, image=image, covariance=covariance, reduced=reduced)
 
 
 def _nothing(data: FloatArray, test: dict[str, float | str]) -> BackgroundFit:
@@ -321,11 +328,12 @@ def _choose_smooth(
     index = np.sort(subset(degree, order, steps))
     solution, covariance = solve_symmetric(matrix[np.ix_(index, index)], vector[index])
     terms = np.ascontiguousarray(along[:, [*range(order + 1), *(range(n_poly, n_along) if steps else ())]])
-    image = _image(terms @ solution.reshape(degree + 1, -1).T, basis[: degree + 1])
+    basis = basis[: degree + 1]
+    image = _image(terms @ solution.reshape(degree + 1, -1).T, basis)
     test["choice"] = f"smooth, degree {degree} across and {order} along dispersion" + (
         ", stepping at gaps" if steps else ""
     )
-    return BackgroundFit(image, degree, "smooth", order, len(index), test, basis[: degree + 1], terms, covariance)
+    return BackgroundFit(image, degree, "smooth", order, len(index), test, basis, terms, covariance, reduced=reduced)
 
 
 def _image(level: FloatArray, basis: FloatArray) -> FloatArray:

@@ -27,11 +27,11 @@ from .misfit import UNKNOWN, measure_misfit
 from .noise import Variance
 from .profiles import Shape
 from .recipe import Recipe, Rejection
-from .reject import Rejected, reject
+from .reject import Rejected, columns_of, reject
 from .revise import find_slope, model_light, revised_variance
 from .robust import MAD, median
 from .rough import rough_background
-from .solve import solve_columns
+from .solve import Known, Solution, known_of, solve_columns
 from .twins import clear_of, free_rows, mask_or_model
 from .window import Window
 
@@ -110,7 +110,7 @@ def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Re
     near = near_rows(model.centre, model.fwhm, window.n_cross)
     rough = rough_background(window, weight, choice, start, clear, near)
     noise = _pixel_noise(window, rough, weight, clear)
-    found = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
+    found, _ = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
     kept = _without(weight, found.pixels)
     kept = _without_lines(kept, found)
     slow = _slow_noise(window, rough, kept, clear)
@@ -156,8 +156,9 @@ def clean(
     """
     model, mode, profiles, weight, clear = _laid_out(window, start, choice, recipe)
     kept = _without(weight, swept.rejected.pixels)
-    background = _background(window, kept, profiles, model, clear, recipe)
-    slope, clipped = find_slope(window, variance, profiles, background, kept, recipe.noise)
+    known = known_of(kept, profiles) if profiles.shape[1] > 1 else None  # one alone is solved as quickly
+    background = _background(window, kept, profiles, model, clear, recipe, known=known)
+    slope, clipped = find_slope(window, variance, profiles, background, kept, recipe.noise, known)
     if slope > 0:
         usable = weight > 0
         # the first model was weighted with the variance that is to be replaced, and is low where that is: go round
@@ -169,7 +170,19 @@ def clean(
     if background.rows is not None:
         clear = clear & background.rows  # the others tell how badly it fits there, and nothing of the noise
     noise = _pixel_noise(window, background.image, kept, clear)
-    found = _reject(frame, window, weight, profiles, model, choice, background.image, noise, recipe, 0.0)
+    found, known = _reject(
+        frame,
+        window,
+        weight,
+        profiles,
+        model,
+        choice,
+        background.image,
+        noise,
+        recipe,
+        0.0,
+        known if slope <= 0 else None,
+    )
     kept = _without(weight, found.pixels)
     profiles = _mixed(profiles, found)
     if (found.pixels != swept.rejected.pixels).any():
@@ -191,6 +204,7 @@ def clean(
         noise,
         slow,
         slope,
+        None if found.mixed else known,
     )
 
 
@@ -260,7 +274,9 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     before = layers.background
     like = before if before.rows is not None else None  # its rows are those that are clear
     background = _background(window, layers.kept, profiles, model, layers.clear, recipe, like)
-    found = _reject(frame, window, layers.weight, profiles, model, choice, background.image, layers.noise, recipe, 0.0)
+    found, known = _reject(
+        frame, window, layers.weight, profiles, model, choice, background.image, layers.noise, recipe, 0.0
+    )
     return replace(
         layers,
         profiles=_mixed(profiles, found),
@@ -268,6 +284,7 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
         background=background,
         rejected=found,
         kept=_without(layers.weight, found.pixels),
+        known=None if found.mixed else known,
         empirical=True,
     )
 
@@ -287,7 +304,9 @@ def _without_lines(weight: FloatArray, found: Rejected) -> FloatArray:
         return weight
     # their faint ends are beside it as well
     line = np.convolve(line, np.ones(2 * _ENDS + 1), mode="same") > 0.5
-    return np.where(line[:, None], 0.0, weight)
+    out = weight.copy()
+    out[line] = 0.0
+    return out
 
 
 def _mixed(profiles: FloatArray, found: Rejected) -> FloatArray:
@@ -307,6 +326,7 @@ def _background(
     clear: NDArray[np.bool_],
     recipe: Recipe,
     like: BackgroundFit | None = None,
+    known: Known | None = None,
 ) -> BackgroundFit:
     rows = _asked_rows(window, recipe)
     always_clear = free_rows(clear)
@@ -316,7 +336,7 @@ def _background(
     asked = recipe.background
     free = asked.rows is None and asked.degree == "auto" and asked.along == "auto"
     near = near_rows(model.centre, model.fwhm, window.n_cross) if free else ()
-    return fit_background(window.data, weight, profiles, asked, rows, clear, (below, above), like, near)
+    return fit_background(window.data, weight, profiles, asked, rows, clear, (below, above), like, near, known)
 
 
 def _asked_rows(window: Window, recipe: Recipe) -> NDArray[np.bool_]:
@@ -374,16 +394,18 @@ def _reject(
     noise: float,
     recipe: Recipe,
     least_floor: float,
-) -> Rejected:
+    known: Known | None = None,
+) -> tuple[Rejected, Known | None]:
+    """Outliers, and what is known of the profiles for the weights of all pixels."""
     settings = recipe.rejection
     if settings.mode is False:
         given = UNKNOWN if settings.floor == "auto" else settings.floor
         none = np.zeros(len(weight), dtype=bool)
-        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, {}, none, none, given)
+        return Rejected(np.zeros(weight.shape, dtype=bool), none, none, {}, none, none, given), None
     data = np.empty(window.data.shape)
     above(contiguous(window.data), contiguous(background), contiguous(weight), data)
     n_source, sparing = len(model.centre), rejection_mode(frame, settings) == "spare"
-    plain = solve_columns(data, weight, profiles)
+    plain = solve_columns(data, weight, profiles, known)
     misfit = measure_misfit(data, weight, profiles, plain, model.centre, model.fwhm, noise)
     floor = max(misfit.floor if settings.floor == "auto" else settings.floor, least_floor)
     tolerance = misfit.tolerance(profiles[:, :n_source], floor)
@@ -402,45 +424,43 @@ def _reject(
     )
     found = replace(found, floor=floor)
     if sparing:
-        found = _spare_bright(data, weight, profiles, found, n_source)
+        found = _spare_bright(data, weight, profiles, found, n_source, plain)
     if settings.grow:
         pixels = found.pixels.copy()
         for step in range(1, settings.grow + 1):
             pixels[step:] |= found.pixels[:-step]
             pixels[:-step] |= found.pixels[step:]
         found = replace(found, pixels=pixels & (weight > 0))
-    return found
+    return found, Known(weight, plain.covariance)
 
 
 def _spare_bright(
-    data: FloatArray, weight: FloatArray, profiles: FloatArray, found: Rejected, n_source: int
+    data: FloatArray, weight: FloatArray, profiles: FloatArray, found: Rejected, n_source: int, plain: Solution
 ) -> Rejected:
     """Undo rejections where the pipeline has rejected before us and the source is bright even without those pixels."""
-    hit = found.pixels.any(axis=1)
-    if not hit.any():
+    at = np.flatnonzero(columns_of(found.pixels))
+    if not len(at):
         return found
-    near = np.flatnonzero(np.convolve(hit, np.ones(3), mode="same") > 0.5)
-    data, weight, profiles, pixels = data[near], weight[near], profiles[near], found.pixels[near]
-    snr = _highest_snr(data, weight * ~pixels, profiles, n_source)
-    with_all = _highest_snr(data, weight, profiles, n_source)
+    pixels, terms = found.pixels[at], profiles[at]
+    with_all = _highest_snr(plain, n_source)
+    snr = with_all.copy()
+    snr[at] = _highest_snr(solve_columns(data[at], weight[at] * ~pixels, terms), n_source)
     # the flank of a line may lose its core to a tilted line and look faint: it stands beside a bright column
-    bright = np.zeros(len(found.restored))
-    bright[near] = snr > _SPARE_SNR
-    beside = np.convolve(bright, np.ones(3), mode="same")[near] > 0.5
-    spared = np.where(beside & (with_all > _SPARE_SNR), with_all, snr) > _SPARE_SNR
+    bright = snr > _SPARE_SNR
+    beside = bright[at] | bright[np.maximum(at - 1, 0)] | bright[np.minimum(at + 1, len(bright) - 1)]
+    spared = np.where(beside & (with_all[at] > _SPARE_SNR), with_all[at], snr[at]) > _SPARE_SNR
     # negative twins fit no better than their source: without the core of one, wings decide that are the source's too
-    back = pixels & spared[:, None] & (np.abs(profiles).max(axis=1) > _SPARE_LIGHT)
+    back = pixels & spared[:, None] & (np.abs(terms).max(axis=1) > _SPARE_LIGHT)
     left, restored = found.pixels.copy(), found.restored.copy()
-    left[near] &= ~back
-    restored[near] |= back.any(axis=1)
+    left[at] &= ~back
+    restored[at] |= back.any(axis=1)
     return replace(found, pixels=left, restored=restored)
 
 
-def _highest_snr(data: FloatArray, weight: FloatArray, profiles: FloatArray, n_source: int) -> FloatArray:
+def _highest_snr(solution: Solution, n_source: int) -> FloatArray:
     """S/N of the source that has most of it, in each column."""
-    solution = solve_columns(data, weight, profiles)
-    variance = np.einsum("xtt->xt", solution.covariance)[:, :n_source]
-    return (solution.coefficients[:, :n_source] / np.sqrt(variance)).max(axis=1)
+    snr = [solution.coefficients[:, k] / np.sqrt(solution.covariance[:, k, k]) for k in range(n_source)]
+    return snr[0] if n_source == 1 else np.max(snr, axis=0)
 
 
 def _changes(window: Window, model: _Model, choice: Choice, columns: NDArray[np.intp]) -> FloatArray:

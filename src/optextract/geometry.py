@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .compiled import contiguous
 from .compiled.fit import centres_and_widths
+from .compiled.places import fill_places
 from .profiles import Shape
 from .recipe import Parameter
 
@@ -241,10 +242,14 @@ def terms_of(
     n_term = n_source * (1 + len(nods)) + len(background)
     terms = np.empty((n_column, n_term, n_cross))
     shape = shape.fast()
+    slot = n_source * (1 + len(nods))
+    terms[:, slot:] = background
+    if shape.table is not None and shape.table[-1] <= 0:
+        fill_places(terms, np.array([0.0, *nods]), contiguous(centre), contiguous(fwhm), *shape.table[:-1])
+        return terms
     slot = 0
     for offset in (0.0, *nods):
         for source in range(n_source):
             shape.fill(terms, slot, centre[source] + offset, fwhm[source])
             slot += 1
-    terms[:, slot:] = background
     return terms

@@ -14,6 +14,7 @@ from .compiled import final as loops
 from .noise import pulls
 from .recipe import Noise
 from .reject import Rejected
+from .solve import Known, known_of
 
 __all__ = ["Final", "Layers", "NoiseScale", "Swept", "check_noise", "solve_final"]
 
@@ -84,6 +85,8 @@ class Layers:
         Empirical factor on the errors of 20 columns together.
     slope : float
         Change of variance per unit of pixel value that was taken out of the data-derived variance; 0 if none was.
+    known : Known or None
+        What is known of the linear terms for the weights before rejection.
     empirical : bool
         Whether the profiles were corrected from the data.
     """
@@ -102,6 +105,7 @@ class Layers:
     noise: float
     slow: float
     slope: float
+    known: Known | None = None
     empirical: bool = False
 
 
@@ -170,7 +174,10 @@ def solve_final(layers: Layers, data: FloatArray) -> Final:
     """
     n_disp, n_term, _ = layers.profiles.shape
     n_source = layers.sources.shape[1]
-    coefficients, inverse = np.empty((n_disp, n_term)), np.empty((n_disp, n_term, n_term))
+    known = layers.known
+    if known is None:
+        known = known_of(layers.weight, layers.profiles)
+    coefficients, inverse = np.empty((n_disp, n_term)), known_of(layers.kept, layers.profiles, known).covariance
     covariance, uncertain = np.empty((n_disp, n_source, n_source)), contiguous(layers.background.in_columns())
     unrejected, fraction, good, total = (np.empty((n_disp, n_source)) for _ in range(4))
     struck = np.empty((n_disp, n_source), dtype=np.intp)
@@ -185,9 +192,10 @@ def solve_final(layers: Layers, data: FloatArray) -> Final:
         contiguous(layers.sources),
         contiguous(layers.background.basis),
         uncertain,
+        known.covariance,
+        inverse,
         _TELLING,
         coefficients,
-        inverse,
         covariance,
         unrejected,
         fraction,

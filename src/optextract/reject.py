@@ -21,7 +21,7 @@ from .compiled.outliers import leave_one_out
 from .robust import median
 from .solve import Solution, model_of, solve_columns
 
-__all__ = ["Rejected", "reject"]
+__all__ = ["Rejected", "columns_of", "reject"]
 
 FloatArray = NDArray[np.float64]
 
@@ -136,7 +136,7 @@ def reject(
         back, mixed = _restore(data, weight, profiles, plain, changes, displaced, tolerance, pixels, noise, rough)
     pixels &= ~back
     lines = coherent(data, weight, profiles, plain, tolerance, pixels, threshold, noise)
-    restored, differ = _columns_of(back | lines), _columns_of(lines)
+    restored, differ = columns_of(back | lines), columns_of(lines)
     apart = differ & (_snr_between(plain, differ, noise) > _TELLING)
     pixels &= ~lines
     # between sources or negative twins the light around a line is not all its own; nor is it where no continuum is seen
@@ -145,9 +145,20 @@ def reject(
     return Rejected(pixels, restored, alone, mixed, differ, apart)
 
 
-def _columns_of(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Columns that have such pixels: nearly always none."""
-    return np.asarray(pixels.any(axis=1)) if pixels.any() else np.zeros(len(pixels), dtype=bool)
+def columns_of(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find the columns that have such pixels, which are few.
+
+    Parameters
+    ----------
+    pixels : ndarray of bool, shape (n_disp, n_cross)
+
+    Returns
+    -------
+    ndarray of bool, shape (n_disp,)
+    """
+    out = np.zeros(len(pixels), dtype=bool)
+    out[np.flatnonzero(pixels) // pixels.shape[1]] = True
+    return out
 
 
 def _snr_between(plain: Solution, lines: NDArray[np.bool_], noise: float) -> float:

@@ -15,7 +15,7 @@ from .compiled import contiguous
 from .compiled.scatter import above
 from .noise import Variance, data_derived_slope
 from .recipe import Noise
-from .solve import model_of, solve_columns
+from .solve import Known, model_of, solve_columns
 from .window import Window
 
 __all__ = ["find_slope", "model_light", "revised_variance"]
@@ -32,6 +32,7 @@ def find_slope(
     background: BackgroundFit,
     kept: FloatArray,
     noise: Noise,
+    known: Known | None = None,
 ) -> tuple[float, bool]:
     """Find how much the variance follows the noise of its own pixels.
 
@@ -49,6 +50,8 @@ def find_slope(
         Inverse variances after rejection.
     noise : Noise
         The recipe's section.
+    known : Known, optional
+        What is known of the profiles for these weights.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def find_slope(
     """
     if noise.revise is False:
         return 0.0, True
-    image = model_light(window, profiles, background, kept)
+    image = model_light(window, profiles, background, kept, known=known)
     image += background.image
     follows = window.part(variance.parts["poisson"]) if "poisson" in variance.parts else window.variance
     good = kept > 0
@@ -99,7 +102,12 @@ def revised_variance(window: Window, image: FloatArray, slope: float, clipped: b
 
 
 def model_light(
-    window: Window, profiles: FloatArray, background: BackgroundFit, kept: FloatArray, smooth: int = 0
+    window: Window,
+    profiles: FloatArray,
+    background: BackgroundFit,
+    kept: FloatArray,
+    smooth: int = 0,
+    known: Known | None = None,
 ) -> FloatArray:
     """Model the sources (and their negative twins) without background.
 
@@ -116,6 +124,8 @@ def model_light(
     smooth : int, optional
         Take for each flux the mean of so many columns to either side where it agrees with that mean at 3 sigma: a
         variance made from a column's own flux would be small where that flux happens to be low.
+    known : Known, optional
+        What is known of the profiles for these weights.
 
     Returns
     -------
@@ -123,7 +133,7 @@ def model_light(
     """
     data = np.empty(window.data.shape)
     above(contiguous(window.data), contiguous(background.image), contiguous(kept), data)
-    solution = solve_columns(data, kept, profiles)
+    solution = solve_columns(data, kept, profiles, known)
     if smooth:
         flux = solution.coefficients
         seen = np.isfinite(np.einsum("xtt->xt", solution.covariance))

@@ -92,12 +92,13 @@ def _beneath(
     centre, fwhm = evaluate(choice.fit.geometry, window.columns[columns])
     constant = np.ones((1, window.n_cross))
     terms = terms_of(choice.fit.shape.at(window.columns[columns]), centre, fwhm, nods, constant, window.n_cross)
-    solution = solve_columns((window.data - image)[columns], weight[columns], terms)
+    data, weights = window.data[columns] - image[columns], weight[columns]
+    solution = solve_columns(data, weights, terms)
     variance = solution.covariance[:, -1, -1]
     told = np.isfinite(variance) & (variance > 0)
     # of all rows without the source: a hit is in few of them, a sky line in all
     light = model_of(terms[:, :-1], solution.coefficients[:, :-1])
     level = np.empty(len(columns))
-    middle_of_rows(contiguous((window.data - image)[columns] - light), weight[columns] > 0, 1, level)
+    middle_of_rows(contiguous(data - light), weights > 0, 1, level)
     level, power = np.where(told, level, 0.0), np.where(told, 1.0 / np.where(told, variance, 1.0), 0.0)
     return level if per_column_pulls(level * power, power) > VARIES else np.zeros(len(columns))

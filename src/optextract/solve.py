@@ -16,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous, linear
+from .compiled.known import covariances, solve_known
 
 __all__ = [
+    "Known",
     "Solution",
     "condition",
     "invert_normal",
+    "known_of",
     "model_of",
     "normal_equations",
     "solve_columns",
@@ -46,6 +49,48 @@ class Solution:
     coefficients: FloatArray
     covariance: FloatArray
     chi2: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Covariances of the coefficients for some weights: they hold for any pixel values, and in each column by itself.
+
+    Attributes
+    ----------
+    weight : ndarray, shape (n_disp, n_cross)
+        Inverse variances.
+    covariance : ndarray, shape (n_disp, n_term, n_term)
+        As in `Solution`.
+    """
+
+    weight: FloatArray
+    covariance: FloatArray
+
+
+def known_of(weight: FloatArray, terms: FloatArray, other: Known | None = None) -> Known:
+    """Find the covariances of all columns.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (n_disp, n_cross)
+        Inverse variances (zero where masked).
+    terms : ndarray, shape (n_disp, n_term, n_cross)
+        Model per unit coefficient.
+    other : Known, optional
+        Of the same terms: taken over in the columns in which its weights are the same.
+
+    Returns
+    -------
+    Known
+    """
+    n_disp, n_term, n_cross = terms.shape
+    if other is None:
+        other = Known(np.empty((0, n_cross)), np.empty((0, n_term, n_term)))
+    elif other.weight is weight:
+        return other
+    covariance = np.empty((n_disp, n_term, n_term))
+    covariances(contiguous(weight), contiguous(terms), contiguous(other.weight), other.covariance, covariance)
+    return Known(weight, covariance)
 
 
 def normal_equations(
@@ -114,13 +159,15 @@ def condition(matrix: FloatArray) -> FloatArray:
         return np.where(eigen[:, 0] > 0, eigen[:, -1] / np.maximum(eigen[:, 0], 1e-300), np.inf)
 
 
-def solve_columns(data: FloatArray, weight: FloatArray, terms: FloatArray) -> Solution:
+def solve_columns(data: FloatArray, weight: FloatArray, terms: FloatArray, known: Known | None = None) -> Solution:
     """Solve every column by weighted linear least squares.
 
     Parameters
     ----------
     data, weight, terms
         As for `normal_equations`.
+    known : Known, optional
+        What is known of the same terms for the same or nearly the same weights.
 
     Returns
     -------
@@ -128,16 +175,15 @@ def solve_columns(data: FloatArray, weight: FloatArray, terms: FloatArray) -> So
         Coefficients, covariance ``(A^T N^-1 A)^-1`` and chi2.
     """
     n_disp, n_term = terms.shape[:2]
-    solution = Solution(np.empty((n_disp, n_term)), np.empty((n_disp, n_term, n_term)), np.empty(n_disp))
-    linear.solve_all(
-        contiguous(data),
-        contiguous(weight),
-        contiguous(terms),
-        solution.coefficients,
-        solution.covariance,
-        solution.chi2,
-    )
-    return solution
+    data, weight, terms = contiguous(data), contiguous(weight), contiguous(terms)
+    coefficients, chi2 = np.empty((n_disp, n_term)), np.empty(n_disp)
+    if n_term == 1 and known is None:  # all in one, in half the time
+        covariance = np.empty((n_disp, 1, 1))
+        linear.solve_one(data, weight, terms, coefficients, covariance, chi2)
+    else:
+        covariance = known_of(weight, terms, known).covariance
+        solve_known(data, weight, terms, covariance, coefficients, chi2)
+    return Solution(coefficients, covariance, chi2)
 
 
 def model_of(terms: FloatArray, coefficients: FloatArray) -> FloatArray:

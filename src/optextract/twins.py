@@ -58,8 +58,8 @@ def mask_or_model(
     row, seen = np.arange(window.n_cross), per_row > 0.5 * window.n_disp
     both = all(min(seen[row < centre.min()].sum(), seen[row > centre.max()].sum()) >= _BESIDE for centre in centres)
     # a mask must reach neither its own source nor another one
-    between = np.median(centres[:, None] - centres[None], axis=2)
-    far = min(float(np.abs(between - offset).min()) for offset in nods) > 2.5 * median(fwhm)
+    between = [median(one - other) if one is not other else 0.0 for one in centres for other in centres]
+    far = min(abs(gap - offset) for gap in between for offset in nods) > 2.5 * median(fwhm)
     return ("mask" if far and both and median(left) >= _LEFT else "model"), masked
 
 

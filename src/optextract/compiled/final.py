@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .linear import invert, normal
 
 __all__ = ["background_variance", "solve_final", "spread_along"]
 
@@ -83,11 +82,21 @@ def _inside(sources: FloatArray, weight: FloatArray, x: int, k: int) -> float:
 
 
 @compiled
-def _coefficient(inverse: FloatArray, vector: FloatArray, t: int) -> float:
-    """Solution for term t of a column."""
+def _project(profiles: FloatArray, weighted: FloatArray, x: int, vector: FloatArray) -> None:
+    """Sums of weighted pixel values times each profile of column x."""
+    for t in range(profiles.shape[1]):
+        total = 0.0
+        for y in range(profiles.shape[2]):
+            total += weighted[x, y] * profiles[x, t, y]
+        vector[t] = total
+
+
+@compiled
+def _coefficient(covariance: FloatArray, x: int, vector: FloatArray, t: int) -> float:
+    """Solution for term t of column x."""
     total = 0.0
     for s in range(len(vector)):
-        total += inverse[t, s] * vector[s]
+        total += (covariance[x, t, s] if covariance[x, t, s] < np.inf else 0.0) * vector[s]
     return total
 
 
@@ -142,9 +151,10 @@ def solve_final(
     sources: FloatArray,
     basis: FloatArray,
     uncertain: FloatArray,
+    with_all: FloatArray,
+    inverse: FloatArray,
     telling: float,
     coefficients: FloatArray,
-    inverse: FloatArray,
     covariance: FloatArray,
     unrejected: FloatArray,
     fraction: FloatArray,
@@ -170,12 +180,13 @@ def solve_final(
         Background terms; none is allowed.
     uncertain : ndarray, shape (n_disp, n_background, n_background)
         Covariance of their coefficients.
+    with_all, inverse : ndarray, shape (n_disp, n_term, n_term)
+        Covariance of the coefficients for the weights before and after rejection, background known; infinite variance
+        of a term that no pixel sees.
     telling : float
         Part of a profile in a pixel whose rejection counts.
     coefficients : ndarray, shape (n_disp, n_term)
         Filled, as all that follow.
-    inverse : ndarray, shape (n_disp, n_term, n_term)
-        Covariance of the coefficients, background known; infinite variance of a term that no pixel sees.
     covariance : ndarray, shape (n_disp, n_source, n_source)
         Of the sources' fluxes, with the background's in it.
     unrejected, fraction : ndarray, shape (n_disp, n_source)
@@ -196,38 +207,30 @@ def solve_final(
     """
     n_disp, n_term, n_cross = profiles.shape
     n_source = sources.shape[1]
-    matrix, own, lower = np.zeros((n_term, n_term)), np.zeros((n_term, n_term)), np.zeros((n_term + 1, n_term))
-    vector, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    n_good, n_seen, chi2 = 0, 0, 0.0
+    vector, n_good, n_seen, chi2 = np.zeros(n_term), 0, 0, 0.0
     for x in range(n_disp):
         n_kept, n_hit, n_other = 0, 0, 0
         for y in range(n_cross):
             # the two images are room to work in until they are filled below
             above = data[x, y] - background[x, y]
-            residual[x, y] = above if kept[x, y] > 0 else 0.0
-            model[x, y] = above if weight[x, y] > 0 else 0.0
+            residual[x, y] = kept[x, y] * above if kept[x, y] > 0 else 0.0
+            model[x, y] = weight[x, y] * above if weight[x, y] > 0 else 0.0
             n_kept += int(kept[x, y] > 0)
             n_other += int(kept[x, y] != weight[x, y])
             n_hit += int(pixels[x, y])
         n_good += n_kept
         n_seen += int(n_kept > 0)
         if n_other > 0:
-            normal(model, weight, profiles, x, matrix, vector)
-            invert(matrix, own, seen, lower)
+            _project(profiles, model, x, vector)
             for k in range(n_source):
-                told = seen[k] and np.isfinite(own[k, k])
-                unrejected[x, k] = _coefficient(own, vector, k) if told else np.nan
-        normal(residual, kept, profiles, x, matrix, vector)
-        invert(matrix, own, seen, lower)
+                told = np.isfinite(with_all[x, k, k])
+                unrejected[x, k] = _coefficient(with_all, x, vector, k) if told else np.nan
+        _project(profiles, residual, x, vector)
         for y in range(n_cross):
             model[x, y] = background[x, y]
         for t in range(n_term):
-            flux = _coefficient(own, vector, t)
+            flux = _coefficient(inverse, x, vector, t)
             coefficients[x, t] = flux
-            for s in range(n_term):
-                inverse[x, t, s] = own[t, s]
-            if not seen[t]:
-                inverse[x, t, t] = np.inf
             for y in range(n_cross):
                 model[x, y] += flux * profiles[x, t, y]
         for y in range(n_cross):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["combine", "invert", "invert_all", "normal", "normal_all", "reduce_all", "solve_all"]
+__all__ = ["combine", "invert", "invert_all", "normal", "normal_all", "reduce_all", "solve_one"]
 
 FloatArray = NDArray[np.float64]
 
@@ -172,7 +172,7 @@ def invert_all(matrix: FloatArray, inverse: FloatArray, seen: NDArray[np.bool_])
 
 
 @compiled
-def solve_all(
+def solve_one(
     data: FloatArray,
     weight: FloatArray,
     terms: FloatArray,
@@ -180,38 +180,7 @@ def solve_all(
     covariance: FloatArray,
     chi2: FloatArray,
 ) -> None:
-    """Solution of all columns: see `optextract.solve.solve_columns`."""
-    n_disp, n_term, _ = terms.shape
-    if n_term == 1:
-        _solve_one(data, weight, terms, coefficients, covariance, chi2)
-        return
-    matrix, inverse, lower = np.zeros((n_term, n_term)), np.zeros((n_term, n_term)), np.zeros((n_term + 1, n_term))
-    vector, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    for x in range(n_disp):
-        left = normal(data, weight, terms, x, matrix, vector)
-        invert(matrix, inverse, seen, lower)
-        for t in range(n_term):
-            total = 0.0
-            for s in range(n_term):
-                total += inverse[t, s] * vector[s]
-                covariance[x, t, s] = inverse[t, s]
-            coefficients[x, t] = total
-            left -= total * vector[t]
-            if not seen[t]:
-                covariance[x, t, t] = np.inf
-        chi2[x] = max(left, 0.0)
-
-
-@compiled
-def _solve_one(
-    data: FloatArray,
-    weight: FloatArray,
-    terms: FloatArray,
-    coefficients: FloatArray,
-    covariance: FloatArray,
-    chi2: FloatArray,
-) -> None:
-    """The same for a single term, in a fifth of the time."""
+    """Solution of all columns for a single term: see `optextract.solve.solve_columns`."""
     n_disp, _, n_cross = terms.shape
     for x in range(n_disp):
         right, own, square = 0.0, 0.0, 0.0
@@ -288,6 +257,7 @@ def reduce_all(
     data: FloatArray,
     weight: FloatArray,
     profiles: FloatArray,
+    covariance: FloatArray,
     basis: FloatArray,
     reduced: FloatArray,
     right: FloatArray,
@@ -300,6 +270,8 @@ def reduce_all(
     data, weight : ndarray, shape (n_disp, n_cross)
     profiles : ndarray, shape (n_disp, n_profile, n_cross)
         None at all is allowed.
+    covariance : ndarray, shape (n_disp, n_profile, n_profile)
+        Of their coefficients; infinite variance for one that no good pixel sees.
     basis : ndarray, shape (n_background, n_cross)
         The same in each column.
     reduced : ndarray, shape (n_disp, n_background, n_background)
@@ -310,47 +282,44 @@ def reduce_all(
         Filled: whether the column says anything; both are zero where not.
     """
     n_disp, n, n_cross = profiles.shape
+    _sum_products(data, weight, basis, reduced, right)
     if n == 0:
-        _sum_products(data, weight, basis, reduced, right)
         for x in range(n_disp):
             used[x] = reduced[x, 0, 0] > 0
         return
     n_background = len(basis)
-    size = n + n_background
-    terms = np.zeros((1, size, n_cross))
-    terms[0, n:] = basis
-    values, weights = np.zeros((1, n_cross)), np.zeros((1, n_cross))
-    matrix, vector = np.zeros((size, size)), np.zeros(size)
-    own, inverse = np.zeros((n, n)), np.zeros((n, n))
-    lower, seen = np.zeros((n + 1, n)), np.zeros(n, dtype=np.bool_)
-    turned = np.zeros((n_background, n))
+    weighted, part = np.empty(n_cross), np.empty((n_background, n_cross))
+    shared, vector, turned = np.zeros((n_background, n)), np.zeros(n), np.zeros((n_background, n))
     for x in range(n_disp):
+        before = max(float(reduced[x, 0, 0]), 1e-300)
         for y in range(n_cross):
-            values[0, y], weights[0, y] = data[x, y], weight[x, y]
-        for t in range(n):
-            for y in range(n_cross):
-                terms[0, t, y] = profiles[x, t, y]
-        normal(values, weights, terms, 0, matrix, vector)
-        for t in range(n):
-            for s in range(n):
-                own[t, s] = matrix[t, s]
-        invert(own, inverse, seen, lower)
+            weighted[y] = weight[x, y] * data[x, y]
         for i in range(n_background):
-            right[x, i] = vector[n + i]
+            for y in range(n_cross):
+                part[i, y] = weight[x, y] * basis[i, y]
+        for t in range(n):
+            total = 0.0
+            for y in range(n_cross):
+                total += weighted[y] * profiles[x, t, y]
+            vector[t] = total
+            for i in range(n_background):
+                total = 0.0
+                for y in range(n_cross):
+                    total += part[i, y] * profiles[x, t, y]
+                shared[i, t] = total
+        for i in range(n_background):
             for t in range(n):
-                value = 0.0
+                total = 0.0
                 for s in range(n):
-                    value += matrix[n + i, s] * inverse[s, t]
-                turned[i, t] = value
-                right[x, i] -= value * vector[t]
+                    total += shared[i, s] * (covariance[x, s, t] if covariance[x, s, t] < np.inf else 0.0)
+                turned[i, t] = total
+                right[x, i] -= total * vector[t]
         for i in range(n_background):
             for j in range(n_background):
-                value = matrix[n + i, n + j]
                 for t in range(n):
-                    value -= turned[i, t] * matrix[n + j, t]
-                reduced[x, i, j] = value
+                    reduced[x, i, j] -= turned[i, t] * shared[j, t]
         # a column whose pixels the sources use up entirely says nothing of the background
-        used[x] = reduced[x, 0, 0] > 1e-6 * max(float(matrix[n, n]), 1e-300)
+        used[x] = reduced[x, 0, 0] > 1e-6 * before
         if not used[x]:
             for i in range(n_background):
                 right[x, i] = 0.0

@@ -13,6 +13,7 @@ __all__ = ["leave_one_out"]
 FloatArray = NDArray[np.float64]
 
 _MOST_LEVERAGE = 0.98  # a pixel that alone carries its flux cannot be judged by the others
+_SURE = 1.0 + 1e-6  # on a limit, for what rounding takes from it
 
 
 @compiled
@@ -57,6 +58,7 @@ def leave_one_out(
     lower, vector = np.zeros((n_term + 1, n_term)), np.zeros(n_term)
     linear, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
     left, residual, leverage = np.empty(weight.shape), np.zeros(n_cross), np.zeros(n_cross)
+    turned = np.empty(n_cross)
     limit = (threshold * noise) ** 2  # the model's error can only lower the rank
     # nearly no column has an outlier, and where none stands out it need not be found which one does so most
     suspect = np.empty(n_disp, dtype=np.bool_)
@@ -71,22 +73,32 @@ def leave_one_out(
             continue
         for y in range(n_cross):
             left[x, y] = weight[x, y]
-        for _ in range(rounds):
-            normal(data, left, terms, x, matrix, vector)
-            invert(matrix, inverse, seen, lower)
+        for t in range(n_term):
+            linear[t] = coefficients[x, t]
+            for s in range(n_term):
+                inverse[t, s] = covariance[x, t, s] if covariance[x, t, s] < np.inf else 0.0
+        for turn in range(rounds):
+            if turn > 0:
+                normal(data, left, terms, x, matrix, vector)
+                invert(matrix, inverse, seen, lower)
+                for t in range(n_term):
+                    value = 0.0
+                    for s in range(n_term):
+                        value += inverse[t, s] * vector[s]
+                    linear[t] = value
             for y in range(n_cross):
                 residual[y], leverage[y] = data[x, y], 0.0
             for t in range(n_term):
-                value = 0.0
-                for s in range(n_term):
-                    value += inverse[t, s] * vector[s]
-                linear[t] = value
+                for y in range(n_cross):
+                    turned[y] = inverse[t, t] * terms[x, t, y]
+                for s in range(t):
+                    value = 2.0 * inverse[t, s]
+                    for y in range(n_cross):
+                        turned[y] += value * terms[x, s, y]
+                value = linear[t]
                 for y in range(n_cross):
                     residual[y] -= value * terms[x, t, y]
-                for s in range(n_term):
-                    value = inverse[t, s]
-                    for y in range(n_cross):
-                        leverage[y] += value * terms[x, t, y] * terms[x, s, y]
+                    leverage[y] += turned[y] * terms[x, t, y]
             worst, highest = -1, 0.0
             for y in range(n_cross):
                 # from here on what is left of each pixel's own say
@@ -101,10 +113,10 @@ def leave_one_out(
             # by the flux that the others see: f without pixel i, f_i = f - C p w r / (1 - h)
             wrong = 0.0
             for k in range(n_source):
-                turned = 0.0
+                drawn = 0.0
                 for s in range(n_term):
-                    turned += inverse[k, s] * terms[x, s, worst]
-                wrong += tolerance[x, k, worst] * max(linear[k] - turned * left[x, worst] * outside, 0.0)
+                    drawn += inverse[k, s] * terms[x, s, worst]
+                wrong += tolerance[x, k, worst] * max(linear[k] - drawn * left[x, worst] * outside, 0.0)
             spread = noise * noise / (left[x, worst] * free) + wrong**2
             if not abs(outside) > threshold * np.sqrt(spread):
                 break
@@ -146,25 +158,44 @@ def _suspect(
     limit: float,
     suspect: NDArray[np.bool_],
 ) -> None:
-    """The same of a fit with any number of terms."""
+    """The same of a fit with any number of terms.
+
+    A pixel's leverage is at most ``W (sum_t s_t |P_t|)^2``, where s_t is a coefficient's error: where that leaves a
+    pixel below the limit, which is nearly everywhere, the leverage need not be known.
+    """
     n_disp, n_term, n_cross = terms.shape
-    residual, leverage, turned = np.empty(n_cross), np.empty(n_cross), np.empty(n_cross)
+    residual, most = np.empty(n_cross), np.empty(n_cross)
     for x in range(n_disp):
         for y in range(n_cross):
-            residual[y], leverage[y] = data[x, y], 0.0
+            residual[y], most[y] = data[x, y], 0.0
         for t in range(n_term):
-            own = covariance[x, t, t] if covariance[x, t, t] < np.inf else 0.0
-            for y in range(n_cross):
-                turned[y] = own * terms[x, t, y]
-            for s in range(t):
-                for y in range(n_cross):
-                    turned[y] += 2.0 * covariance[x, t, s] * terms[x, s, y]
+            own = covariance[x, t, t]
+            error = np.sqrt(own) if 0.0 < own < np.inf else 0.0
             flux = coefficients[x, t]
             for y in range(n_cross):
                 residual[y] -= flux * terms[x, t, y]
-                leverage[y] += turned[y] * terms[x, t, y]
+                most[y] += error * abs(terms[x, t, y])
         found = 0
         for y in range(n_cross):
-            free = 1.0 - min(max(leverage[y] * weight[x, y], 0.0), _MOST_LEVERAGE)
-            found += residual[y] * residual[y] * weight[x, y] > limit * free
-        suspect[x] = found > 0
+            power = residual[y] * residual[y] * weight[x, y]
+            free = 1.0 - min(_SURE * most[y] * most[y] * weight[x, y], _MOST_LEVERAGE)
+            residual[y] = power - limit * free
+            most[y] = power
+            found += power > limit * free
+        suspect[x] = False
+        for y in range(n_cross if found > 0 else 0):
+            if residual[y] > 0.0:
+                free = 1.0 - min(max(_leverage(terms, covariance, x, y) * weight[x, y], 0.0), _MOST_LEVERAGE)
+                suspect[x] |= most[y] > limit * free
+
+
+@compiled
+def _leverage(terms: FloatArray, covariance: FloatArray, x: int, y: int) -> float:
+    """Variance that a fit has in a pixel."""
+    total = 0.0
+    for t in range(terms.shape[1]):
+        turned = 0.0
+        for s in range(terms.shape[1]):
+            turned += (covariance[x, t, s] if covariance[x, t, s] < np.inf else 0.0) * terms[x, s, y]
+        total += turned * terms[x, t, y]
+    return total

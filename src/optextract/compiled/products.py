@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .matched import between, reached
 
-__all__ = ["carry", "flag_columns", "spectra"]
+__all__ = ["carry", "flag_columns", "shares", "spectra"]
 
 FloatArray = NDArray[np.float64]
 
@@ -135,6 +135,57 @@ def spectra(
 
 
 @compiled
+def shares(
+    kept: FloatArray,
+    profiles: FloatArray,
+    inverse: FloatArray,
+    lower: FloatArray,
+    upper: FloatArray,
+    through: FloatArray,
+    summed: FloatArray,
+    counted: NDArray[np.bool_],
+) -> None:
+    """What the variance of each pixel adds to that of the fluxes and of plain sums.
+
+    Parameters
+    ----------
+    kept : ndarray, shape (n_disp, n_cross)
+        Inverse variances after rejection.
+    profiles : ndarray, shape (n_disp, n_term, n_cross)
+    inverse : ndarray, shape (n_disp, n_term, n_term)
+        Of the normal matrix; infinite variance of a term that is not seen.
+    lower, upper : ndarray, shape (n_source, n_disp)
+        Edges of the sums.
+    through, summed : ndarray, shape (n_disp, n_source, n_cross)
+        Filled: squares of the weights of the fluxes, and of the parts of the pixels that are summed.
+    counted : ndarray of bool, shape (n_disp, n_source)
+        Filled: whether anything is summed.
+    """
+    n_disp, n_term, n_cross = profiles.shape
+    share = np.empty(n_cross)
+    for x in range(n_disp):
+        for k in range(len(lower)):
+            for y in range(n_cross):
+                share[y], summed[x, k, y] = 0.0, 0.0
+            for s in range(n_term):
+                weight = inverse[x, k, s] if np.isfinite(inverse[x, k, s]) else 0.0
+                for y in range(n_cross):
+                    share[y] += weight * profiles[x, s, y]
+            for y in range(n_cross):
+                through[x, k, y] = (share[y] * kept[x, y]) ** 2
+            first, last = reached(lower[k, x], upper[k, x], n_cross)
+            count = 0.0
+            for y in range(first, last):
+                part = between(lower[k, x], upper[k, x], y) if kept[x, y] > 0 else 0.0
+                count += part
+                summed[x, k, y] = part * part
+            counted[x, k] = count > 0
+
+
+_TOGETHER = 64  # columns whose values are read one after the other
+
+
+@compiled
 def carry(
     image: FloatArray,
     row: int,
@@ -143,14 +194,12 @@ def carry(
     slope: float,
     data: FloatArray,
     model: FloatArray,
-    kept: FloatArray,
-    profiles: FloatArray,
-    inverse: FloatArray,
+    through: FloatArray,
     scale: FloatArray,
     lost: NDArray[np.bool_],
-    lower: FloatArray,
-    upper: FloatArray,
+    summed: FloatArray,
     box_scale: float,
+    counted: NDArray[np.bool_],
     spread: FloatArray,
     boxed: FloatArray,
 ) -> None:
@@ -166,52 +215,44 @@ def carry(
         On it.
     slope : float
         Of it on its own pixel's value, to be taken out of what the weights carry; zero for none.
-    data, model, kept : ndarray, shape (n_disp, n_cross)
-        Pixel values, their model, and inverse variances after rejection.
-    profiles : ndarray, shape (n_disp, n_term, n_cross)
-    inverse : ndarray, shape (n_disp, n_term, n_term)
-        Of the normal matrix; infinite variance of a term that is not seen.
+    data, model : ndarray, shape (n_disp, n_cross)
+        Pixel values and their model.
+    through, summed : ndarray, shape (n_disp, n_source, n_cross)
+        From `shares`.
     scale : ndarray, shape (n_disp, n_source)
         Factor on the fluxes.
     lost : ndarray of bool, shape (n_disp, n_source)
         Where no flux can be given.
-    lower, upper : ndarray, shape (n_source, n_disp)
-        Edges of the sums.
     box_scale : float
         Factor on the sums.
+    counted : ndarray of bool, shape (n_disp, n_source)
+        Where anything is summed.
     spread, boxed : ndarray, shape (n_source, n_column)
         Filled: variances of the fluxes and of the sums; NaN beyond the window, where lost and where nothing is summed.
     """
-    n_disp, n_term, n_cross = profiles.shape
-    values, followed, share = np.empty(n_cross), np.empty(n_cross), np.empty(n_cross)
+    n_disp, n_source, n_cross = through.shape
+    values, followed = np.empty((_TOGETHER, n_cross)), np.empty(n_cross)
     spread[:] = np.nan
     boxed[:] = np.nan
     for x in range(n_disp):
+        i = x % _TOGETHER
+        if i == 0:
+            for y in range(n_cross):
+                for j in range(min(_TOGETHER, n_disp - x)):
+                    value = image[row + y, column + x + j] * factor
+                    values[j, y] = value if np.isfinite(value) else 0.0
         for y in range(n_cross):
-            value = image[row + y, column + x] * factor
-            values[y] = value if np.isfinite(value) else 0.0
-            followed[y] = values[y]
+            followed[y] = values[i, y]
         if slope > 0:
             for y in range(n_cross):
                 noise = max(data[x, y], 0.0) - max(model[x, y], 0.0)
-                followed[y] = max(values[y] - slope * noise, 0.0)
-        for k in range(len(spread)):
+                followed[y] = max(values[i, y] - slope * noise, 0.0)
+        for k in range(n_source):
+            carried, total = 0.0, 0.0
+            for y in range(n_cross):
+                carried += through[x, k, y] * followed[y]
+                total += summed[x, k, y] * values[i, y]
             if not lost[x, k]:
-                for y in range(n_cross):
-                    share[y] = 0.0
-                for s in range(n_term):
-                    weight = inverse[x, k, s] if np.isfinite(inverse[x, k, s]) else 0.0
-                    for y in range(n_cross):
-                        share[y] += weight * profiles[x, s, y]
-                total = 0.0
-                for y in range(n_cross):
-                    total += (share[y] * kept[x, y]) ** 2 * followed[y]
-                spread[k, column + x] = total * scale[x, k] ** 2
-            total, count = 0.0, 0.0
-            first, last = reached(lower[k, x], upper[k, x], n_cross)
-            for y in range(first, last):
-                part = between(lower[k, x], upper[k, x], y) if kept[x, y] > 0 else 0.0
-                count += part
-                total += part * part * values[y]
-            if count > 0:
+                spread[k, column + x] = carried * scale[x, k] ** 2
+            if counted[x, k]:
                 boxed[k, column + x] = total * box_scale**2

@@ -11,30 +11,10 @@ __all__ = [
     "aperture",
     "hat_equations",
     "mean_all",
-    "pick_pulls",
     "side_pulls",
 ]
 
 FloatArray = NDArray[np.float64]
-
-
-@compiled
-def pick_pulls(data: FloatArray, model: FloatArray, weight: FloatArray, use: NDArray[np.bool_], out: FloatArray) -> int:
-    """Absolute residuals over their errors, of the pixels to be used that have a weight.
-
-    Parameters
-    ----------
-    data, model, weight : ndarray, shape (n_disp, n_cross)
-    use : ndarray of bool, shape (n_disp, n_cross)
-    out : ndarray, shape (n_pixel + 1,)
-        Filled up to the number that is given back.
-    """
-    n = 0
-    for x in range(data.shape[0]):
-        for y in range(data.shape[1]):
-            out[n] = abs(data[x, y] - model[x, y]) * np.sqrt(weight[x, y])
-            n += int(use[x, y] & (weight[x, y] > 0))
-    return n
 
 
 @compiled

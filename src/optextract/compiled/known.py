@@ -1,0 +1,127 @@
+"""Covariances of each column's coefficients, which its pixel values have no part in, and solutions that use them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import compiled
+from .linear import invert
+
+__all__ = ["covariances", "differing", "solve_known"]
+
+FloatArray = NDArray[np.float64]
+
+
+@compiled
+def _same(first: FloatArray, second: FloatArray, x: int) -> bool:
+    """Whether two images hold the same in column x."""
+    other = 0
+    for y in range(first.shape[1]):
+        other += first[x, y] != second[x, y]
+    return other == 0
+
+
+@compiled
+def differing(first: FloatArray, second: FloatArray, out: NDArray[np.bool_]) -> None:
+    """Mark the columns, shape (n_disp,), in which two images of shape (n_disp, n_cross) differ; others are left."""
+    for x in range(len(first)):
+        out[x] |= not _same(first, second, x)
+
+
+@compiled
+def _normal_matrix(weight: FloatArray, terms: FloatArray, x: int, part: FloatArray, matrix: FloatArray) -> None:
+    """Normal matrix of column x; two terms by two, as sums that are taken together cost little more than one."""
+    n_term, n_cross = terms.shape[1], terms.shape[2]
+    for t in range(n_term):
+        for y in range(n_cross):
+            part[t, y] = weight[x, y] * terms[x, t, y]
+    for t in range(0, n_term - 1, 2):
+        first, both, second = 0.0, 0.0, 0.0
+        for y in range(n_cross):
+            first += part[t, y] * terms[x, t, y]
+            both += part[t + 1, y] * terms[x, t, y]
+            second += part[t + 1, y] * terms[x, t + 1, y]
+        matrix[t, t], matrix[t + 1, t + 1] = first, second
+        matrix[t, t + 1] = matrix[t + 1, t] = both
+        for s in range(t):
+            first, second = 0.0, 0.0
+            for y in range(n_cross):
+                first += part[t, y] * terms[x, s, y]
+                second += part[t + 1, y] * terms[x, s, y]
+            matrix[t, s] = matrix[s, t] = first
+            matrix[t + 1, s] = matrix[s, t + 1] = second
+    if n_term % 2:
+        t = n_term - 1
+        for s in range(n_term):
+            first = 0.0
+            for y in range(n_cross):
+                first += part[t, y] * terms[x, s, y]
+            matrix[t, s] = matrix[s, t] = first
+
+
+@compiled
+def covariances(
+    weight: FloatArray, terms: FloatArray, other_weight: FloatArray, other: FloatArray, covariance: FloatArray
+) -> None:
+    """Covariance of the coefficients in each column.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (n_disp, n_cross)
+    terms : ndarray, shape (n_disp, n_term, n_cross)
+    other_weight : ndarray, shape (n_disp, n_cross) or (0, n_cross)
+        Weights that `other` is known for; none where nothing is.
+    other : ndarray, shape (n_disp, n_term, n_term) or (0, n_term, n_term)
+        Covariances of the same terms, which hold in all columns in which the weights are the same.
+    covariance : ndarray, shape (n_disp, n_term, n_term)
+        Filled; infinite variance for a term that no good pixel sees.
+    """
+    n_disp, n_term, n_cross = terms.shape
+    matrix, inverse, lower = np.zeros((n_term, n_term)), np.zeros((n_term, n_term)), np.zeros((n_term + 1, n_term))
+    seen, part = np.zeros(n_term, dtype=np.bool_), np.empty((n_term, n_cross))
+    for x in range(n_disp):
+        if len(other) and _same(weight, other_weight, x):
+            for t in range(n_term):
+                for s in range(n_term):
+                    covariance[x, t, s] = other[x, t, s]
+            continue
+        _normal_matrix(weight, terms, x, part, matrix)
+        invert(matrix, inverse, seen, lower)
+        for t in range(n_term):
+            for s in range(n_term):
+                covariance[x, t, s] = inverse[t, s]
+            if not seen[t]:
+                covariance[x, t, t] = np.inf
+
+
+@compiled
+def solve_known(
+    data: FloatArray,
+    weight: FloatArray,
+    terms: FloatArray,
+    covariance: FloatArray,
+    coefficients: FloatArray,
+    chi2: FloatArray,
+) -> None:
+    """Solution of all columns with what `covariances` gave: see `optextract.solve.solve_columns`."""
+    n_disp, n_term, n_cross = terms.shape
+    vector, weighted = np.zeros(n_term), np.empty(n_cross)
+    for x in range(n_disp):
+        left = 0.0
+        for y in range(n_cross):
+            value = weight[x, y] * data[x, y]
+            weighted[y] = value
+            left += value * data[x, y]
+        for t in range(n_term):
+            total = 0.0
+            for y in range(n_cross):
+                total += weighted[y] * terms[x, t, y]
+            vector[t] = total
+        for t in range(n_term):
+            total = 0.0
+            for s in range(n_term):
+                total += (covariance[x, t, s] if covariance[x, t, s] < np.inf else 0.0) * vector[s]
+            coefficients[x, t] = total
+            left -= total * vector[t]
+        chi2[x] = max(left, 0.0)
