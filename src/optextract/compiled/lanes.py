@@ -1,0 +1,427 @@
+"""Variable projection of many bins at once: fluxes and background eliminated, and what is left of the curvature.
+
+Bins lie side by side in memory, as the last axis of every array: whatever is done is done to all of them in one loop,
+which runs in vectors, and the rows that a profile does not reach are left out. The same sums taken over the rows of one
+bin after the other take four times as long.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import compiled
+from .profile import Table
+
+__all__ = ["Sizes", "fill_bins", "project", "sums_of_background"]
+
+FloatArray = NDArray[np.float64]
+
+#: How the parameters of a fit are laid out: numbers of coefficients of the centre and of each width, of widths (1, or
+#: one each), of sources, of factors on the spacing of the twins and of indices of the shape (0 or 1).
+Sizes = tuple[int, int, int, int, int, int]
+
+_RIDGE, _LEAST = 1e-12, 1e-250  # see `optextract.compiled.linear`
+
+
+@compiled
+def fill_bins(
+    terms: FloatArray,
+    shifts: FloatArray,
+    widths: FloatArray,
+    reach: NDArray[np.intp],
+    slot: int,
+    centre: FloatArray,
+    fwhm: FloatArray,
+    table: Table,
+) -> None:
+    """Tabulated profiles of some bins, integrated over pixels, and their derivatives by centre and log FWHM.
+
+    Parameters
+    ----------
+    terms, shifts, widths : ndarray, shape (n_profile, n_cross, n_bin)
+        Filled in this slot, on the rows that the profile reaches in any of the bins.
+    reach : ndarray of int, shape (n_profile, 2)
+        Filled in this slot: the first of these rows, and the one after the last.
+    slot : int
+        Which of the profiles.
+    centre, fwhm : ndarray, shape (n_profile, n_bin)
+    table : tuple
+        The profile: see `Table`.
+    """
+    cubics, low, high, tail = table
+    n_cross, n_bin, n_cell = terms.shape[1], terms.shape[2], len(cubics)
+    per_cell = n_cell / (high - low)
+    half = max(-low, high)
+    top, bottom, alike = np.inf, -np.inf, True
+    inverse = np.empty(n_bin)
+    for x in range(n_bin):
+        inverse[x] = 1.0 / fwhm[slot, x]
+        top = min(top, centre[slot, x] - half * fwhm[slot, x])
+        bottom = max(bottom, centre[slot, x] + half * fwhm[slot, x])
+        alike &= centre[slot, x] == centre[slot, 0] and fwhm[slot, x] == fwhm[slot, 0]
+    top = 0.0 if tail > 0.0 else min(max(np.floor(top + 0.5), 0.0), float(n_cross))
+    bottom = float(n_cross) if tail > 0.0 else min(max(np.ceil(bottom + 0.5), top), float(n_cross))
+    reach[slot, 0], reach[slot, 1] = int(top), int(bottom)
+    # a straight trace of one width has the same profile in all bins
+    n = 1 if alike else n_bin
+    value, density = np.empty((2, n)), np.empty((2, n))
+    for y in range(reach[slot, 0], reach[slot, 1] + 1):
+        now, before = y & 1, 1 - (y & 1)
+        for x in range(n):
+            u = (y - 0.5 - centre[slot, x]) * inverse[x]
+            s = min(max((u - low) * per_cell, 0.0), float(n_cell))
+            i = min(int(s), n_cell - 1)
+            t = s - i
+            a, b, c = cubics[i, 1], cubics[i, 2], cubics[i, 3]
+            value[now, x] = cubics[i, 0] + t * (a + t * (b + t * c))
+            density[now, x] = (a + t * (2 * b + t * (3 * c))) * per_cell if low <= u <= high else 0.0
+        if tail > 0.0:
+            _add_tails(y, centre[slot], inverse, table, value[now], density[now])
+        if y == reach[slot, 0]:
+            continue
+        for x in range(n):
+            u = (y - 0.5 - centre[slot, x]) * inverse[x]
+            terms[slot, y - 1, x] = value[now, x] - value[before, x]
+            shifts[slot, y - 1, x] = (density[before, x] - density[now, x]) * inverse[x]
+            widths[slot, y - 1, x] = (u - inverse[x]) * density[before, x] - u * density[now, x]
+        for x in range(n, n_bin):
+            terms[slot, y - 1, x] = terms[slot, y - 1, 0]
+            shifts[slot, y - 1, x] = shifts[slot, y - 1, 0]
+            widths[slot, y - 1, x] = widths[slot, y - 1, 0]
+
+
+@compiled
+def _add_tails(
+    y: int, centre: FloatArray, inverse: FloatArray, table: Table, value: FloatArray, density: FloatArray
+) -> None:
+    """Cumulative values and densities at the lower edge of a row where that lies beyond the table."""
+    cubics, low, high, tail = table
+    last = len(cubics) - 1
+    left, right = cubics[0, 0], 1.0 - (cubics[last, 0] + cubics[last, 1] + cubics[last, 2] + cubics[last, 3])
+    for x in range(len(value)):
+        u = (y - 0.5 - centre[x]) * inverse[x]
+        if u < low or u > high:
+            mass = left * (u / low) ** -tail if u < low else right * (u / high) ** -tail
+            value[x] = mass if u < low else 1.0 - mass
+            density[x] = mass * tail / abs(u)
+
+
+@compiled
+def sums_of_background(data: FloatArray, weight: FloatArray, background: FloatArray, fixed: FloatArray) -> None:
+    """Sums of the normal equations that are the same at each step: of the background's terms alone, and with the data.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_cross, n_bin)
+    background : ndarray, shape (n_background, n_cross)
+    fixed : ndarray, shape (n_background, n_background + 1, n_bin)
+        Filled: products with the terms up to this one, in the last place that with the data.
+    """
+    n_background = len(background)
+    n_cross, n_bin = data.shape
+    fixed[:] = 0.0
+    for b in range(n_background):
+        for y in range(n_cross):
+            for x in range(n_bin):
+                fixed[b, n_background, x] += background[b, y] * weight[y, x] * data[y, x]
+            for c in range(b + 1):
+                product = background[b, y] * background[c, y]
+                for x in range(n_bin):
+                    fixed[b, c, x] += product * weight[y, x]
+
+
+@compiled
+def _sum_products(
+    data: FloatArray,
+    weight: FloatArray,
+    fixed: FloatArray,
+    terms: FloatArray,
+    reach: NDArray[np.intp],
+    background: FloatArray,
+    weighted: FloatArray,
+    matrix: FloatArray,
+    vector: FloatArray,
+) -> None:
+    """Normal equations: `matrix` up to its diagonal, (n_term, n_term, n_bin), and `vector`, (n_term, n_bin)."""
+    n_profile, n_background, n_bin = len(terms), len(background), terms.shape[2]
+    vector[:] = 0.0
+    matrix[:] = 0.0
+    for t in range(n_profile):
+        for y in range(reach[t, 0], reach[t, 1]):
+            for x in range(n_bin):
+                part = weight[y, x] * terms[t, y, x]
+                weighted[y, x] = part
+                vector[t, x] += part * data[y, x]
+                matrix[t, t, x] += part * terms[t, y, x]
+            for b in range(n_background):
+                value = background[b, y]
+                for x in range(n_bin):
+                    matrix[n_profile + b, t, x] += value * weighted[y, x]
+        for s in range(t):
+            for y in range(max(reach[t, 0], reach[s, 0]), min(reach[t, 1], reach[s, 1])):
+                for x in range(n_bin):
+                    matrix[t, s, x] += weighted[y, x] * terms[s, y, x]
+    for b in range(n_background):
+        for x in range(n_bin):
+            vector[n_profile + b, x] = fixed[b, n_background, x]
+        for c in range(b + 1):
+            for x in range(n_bin):
+                matrix[n_profile + b, n_profile + c, x] = fixed[b, c, x]
+
+
+@compiled
+def _factor(matrix: FloatArray, scale: FloatArray) -> None:
+    """Cholesky's factor of each matrix, scaled to unit diagonal, in its place; the inverses of its own diagonal there.
+
+    `scale` is filled, (n_term, n_bin): zero for terms that no good pixel sees. See `optextract.compiled.linear.invert`.
+    """
+    n_term, n_bin = len(matrix), matrix.shape[2]
+    for i in range(n_term):
+        for x in range(n_bin):
+            scale[i, x] = 0.0
+    for i in range(n_term):
+        for x in range(n_bin):
+            scale[0, x] = max(scale[0, x], matrix[i, i, x])
+    for x in range(n_bin):
+        scale[n_term, x] = max(1e-30 * scale[0, x], _LEAST)
+    for i in range(n_term):
+        for x in range(n_bin):
+            value = matrix[i, i, x]
+            scale[i, x] = 1.0 / np.sqrt(value) if value > scale[n_term, x] else 0.0
+    for i in range(n_term):
+        for j in range(i):
+            for x in range(n_bin):
+                matrix[i, j, x] *= scale[i, x] * scale[j, x]
+            for k in range(j):
+                for x in range(n_bin):
+                    matrix[i, j, x] -= matrix[i, k, x] * matrix[j, k, x]
+            for x in range(n_bin):
+                matrix[i, j, x] *= matrix[j, j, x]
+        for x in range(n_bin):
+            matrix[i, i, x] = 1.0 + _RIDGE
+        for k in range(i):
+            for x in range(n_bin):
+                matrix[i, i, x] -= matrix[i, k, x] * matrix[i, k, x]
+        for x in range(n_bin):
+            matrix[i, i, x] = 1.0 / np.sqrt(max(matrix[i, i, x], 1e-16))
+
+
+@compiled
+def _forward(lower: FloatArray, vector: FloatArray, begin: int) -> None:
+    """Solve with the factor, in place; `vector`, (n_term, n_bin), is zero before row `begin`."""
+    n_bin = vector.shape[1]
+    for i in range(begin, len(lower)):
+        for k in range(begin, i):
+            for x in range(n_bin):
+                vector[i, x] -= lower[i, k, x] * vector[k, x]
+        for x in range(n_bin):
+            vector[i, x] *= lower[i, i, x]
+
+
+@compiled
+def _backward(lower: FloatArray, vector: FloatArray) -> None:
+    """Solve with the factor turned over, in place."""
+    n_bin = vector.shape[1]
+    for i in range(len(lower) - 1, -1, -1):
+        for k in range(i + 1, len(lower)):
+            for x in range(n_bin):
+                vector[i, x] -= lower[k, i, x] * vector[k, x]
+        for x in range(n_bin):
+            vector[i, x] *= lower[i, i, x]
+
+
+@compiled
+def _fields(
+    fields: FloatArray,
+    linear: FloatArray,
+    shifts: FloatArray,
+    widths: FloatArray,
+    index: FloatArray,
+    reach: NDArray[np.intp],
+    nods: FloatArray,
+    sizes: Sizes,
+) -> None:
+    """Model derivatives by shift, width (common or each), offsets, spacing and index, (n_field, n_cross, n_bin)."""
+    _, _, n_width, n_source, n_spacing, _ = sizes
+    n_index, first_offset, n_bin = len(index), 1 + n_width, shifts.shape[2]
+    fields[:] = 0.0
+    for slot in range(len(shifts)):
+        source = slot % n_source
+        width = 1 + (source if n_width > 1 else 0)
+        away = nods[slot // n_source]
+        for y in range(reach[slot, 0], reach[slot, 1]):
+            for x in range(n_bin):
+                fields[0, y, x] += linear[slot, x] * shifts[slot, y, x]
+                fields[width, y, x] += linear[slot, x] * widths[slot, y, x]
+            if source > 0:
+                for x in range(n_bin):
+                    fields[first_offset + source - 1, y, x] += linear[slot, x] * shifts[slot, y, x]
+            if n_spacing and away != 0.0:
+                for x in range(n_bin):
+                    fields[first_offset + n_source - 1, y, x] += away * linear[slot, x] * shifts[slot, y, x]
+            if n_index:
+                for x in range(n_bin):
+                    fields[len(fields) - 1, y, x] += linear[slot, x] * index[slot, y, x]
+
+
+@compiled
+def project(
+    data: FloatArray,
+    weight: FloatArray,
+    fixed: FloatArray,
+    terms: FloatArray,
+    shifts: FloatArray,
+    widths: FloatArray,
+    index: FloatArray,
+    reach: NDArray[np.intp],
+    background: FloatArray,
+    positive: NDArray[np.bool_],
+    decide: bool,
+    nods: FloatArray,
+    sizes: Sizes,
+    amplitude: FloatArray,
+    error: FloatArray,
+    gradient: FloatArray,
+    curvature: FloatArray,
+) -> float:
+    """Eliminate what is linear in each of some bins; gives their chi2.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_cross, n_bin)
+        Bins and their inverse variances.
+    fixed : ndarray, shape (n_background, n_background + 1, n_bin)
+        See `sums_of_background`.
+    terms : ndarray, shape (n_profile, n_cross, n_bin)
+        Sources and their negative twins in these bins, on the rows that they reach. Twins that `positive` names are set
+        to zero here.
+    shifts, widths : ndarray, shape (n_profile, n_cross, n_bin)
+        Derivatives of the profiles with respect to centre and log FWHM.
+    index : ndarray, shape (n_profile, n_cross, n_bin) or (0, n_cross, n_bin)
+        Derivatives with respect to the shape's index, where it is free.
+    reach : ndarray of int, shape (n_profile, 2)
+        First row that each profile reaches, and the one after the last.
+    background : ndarray, shape (n_background, n_cross)
+        Terms that follow the profiles in every bin.
+    positive : ndarray of bool, shape (n_profile - n_source, n_bin)
+        Twins that came out positive: what is bright there is something else, and must not shape the source. Filled
+        where `decide` is set.
+    decide : bool
+        Whether to find those twins.
+    nods : ndarray, shape (n_profile / n_source,)
+        Offset of each set of profiles from the sources, as the file tells it: zero for the sources' own, which come
+        first.
+    sizes : tuple of int
+        See `Sizes`.
+    amplitude, error : ndarray, shape (n_source, n_bin)
+        Filled: fluxes and their 1 sigma errors.
+    gradient : ndarray, shape (n_field, n_bin)
+        Filled: of -chi2 / 2 in each bin.
+    curvature : ndarray, shape (n_field, n_field, n_bin)
+        Filled: of chi2 / 2, fluxes and background projected out (Kaufman 1975).
+    """
+    n_profile, n_cross, n_bin = terms.shape
+    n_background, n_field, n_source = len(background), len(gradient), sizes[3]
+    n_term = n_profile + n_background
+    matrix, scale = np.empty((n_term, n_term, n_bin)), np.empty((n_term + 1, n_bin))
+    linear, one = np.empty((n_term, n_bin)), np.empty((n_term, n_bin))
+    weighted, residual = np.empty((n_cross, n_bin)), np.empty((n_cross, n_bin))
+    fields, cross = np.empty((n_field, n_cross, n_bin)), np.empty((n_field, n_term, n_bin))
+    chi2 = np.zeros(n_bin)
+    some = False
+    for twin in range(n_profile - n_source):
+        for x in range(n_bin):
+            some |= positive[twin, x] and not decide
+    for attempt in range(2):
+        if some:
+            for twin in range(n_profile - n_source):
+                for y in range(reach[n_source + twin, 0], reach[n_source + twin, 1]):
+                    for x in range(n_bin):
+                        if positive[twin, x]:
+                            terms[n_source + twin, y, x] = 0.0
+        _sum_products(data, weight, fixed, terms, reach, background, weighted, matrix, linear)
+        _factor(matrix, scale)
+        for t in range(n_term):
+            for x in range(n_bin):
+                linear[t, x] *= scale[t, x]
+        _forward(matrix, linear, 0)
+        _backward(matrix, linear)
+        for t in range(n_term):
+            for x in range(n_bin):
+                linear[t, x] *= scale[t, x]
+        if not decide or attempt == 1:
+            break
+        for twin in range(n_profile - n_source):
+            for x in range(n_bin):
+                positive[twin, x] = linear[n_source + twin, x] > 0
+                some |= positive[twin, x]
+        if not some:
+            break
+    for k in range(n_source):
+        for t in range(n_term):
+            for x in range(n_bin):
+                one[t, x] = 1.0 if t == k else 0.0
+        _forward(matrix, one, k)
+        for x in range(n_bin):
+            amplitude[k, x], error[k, x] = linear[k, x], 0.0
+        for t in range(k, n_term):
+            for x in range(n_bin):
+                error[k, x] += one[t, x] * one[t, x]
+        for x in range(n_bin):
+            error[k, x] = scale[k, x] * np.sqrt(error[k, x])
+    for y in range(n_cross):
+        for x in range(n_bin):
+            residual[y, x] = data[y, x]
+        for b in range(n_background):
+            value = background[b, y]
+            for x in range(n_bin):
+                residual[y, x] -= value * linear[n_profile + b, x]
+    for t in range(n_profile):
+        for y in range(reach[t, 0], reach[t, 1]):
+            for x in range(n_bin):
+                residual[y, x] -= linear[t, x] * terms[t, y, x]
+    for y in range(n_cross):
+        for x in range(n_bin):
+            chi2[x] += weight[y, x] * residual[y, x] * residual[y, x]
+    _fields(fields, linear, shifts, widths, index, reach, nods, sizes)
+    top, bottom = n_cross, 0
+    for t in range(n_profile):
+        top, bottom = min(top, reach[t, 0]), max(bottom, reach[t, 1])
+    cross[:] = 0.0
+    for f in range(n_field):
+        for x in range(n_bin):
+            gradient[f, x] = 0.0
+        for g in range(f + 1):
+            for x in range(n_bin):
+                curvature[f, g, x] = 0.0
+        for y in range(top, bottom):
+            for x in range(n_bin):
+                part = fields[f, y, x] * weight[y, x]
+                weighted[y, x] = part
+                gradient[f, x] += part * residual[y, x]
+            for g in range(f + 1):
+                for x in range(n_bin):
+                    curvature[f, g, x] += weighted[y, x] * fields[g, y, x]
+            for b in range(n_background):
+                value = background[b, y]
+                for x in range(n_bin):
+                    cross[f, n_profile + b, x] += value * weighted[y, x]
+        for t in range(n_profile):
+            for y in range(reach[t, 0], reach[t, 1]):
+                for x in range(n_bin):
+                    cross[f, t, x] += weighted[y, x] * terms[t, y, x]
+        for t in range(n_term):
+            for x in range(n_bin):
+                cross[f, t, x] *= scale[t, x]
+        _forward(matrix, cross[f], 0)
+        for g in range(f + 1):
+            for t in range(n_term):
+                for x in range(n_bin):
+                    curvature[f, g, x] -= cross[f, t, x] * cross[g, t, x]
+            for x in range(n_bin):
+                curvature[g, f, x] = curvature[f, g, x]
+    total = 0.0
+    for x in range(n_bin):
+        total += chi2[x]
+    return total
