@@ -260,52 +260,24 @@ def _gather(
 
 
 @compiled
-def _advance(
-    terms: FloatArray,
-    shifts: FloatArray,
-    widths: FloatArray,
-    index: FloatArray,
-    reach: NDArray[np.intp],
-    fixed: FloatArray,
-    background: FloatArray,
-    positive: NDArray[np.bool_],
-    bins: Bins,
+def _judge(
+    chi2: float,
+    total: FloatArray,
+    curvature: FloatArray,
+    flux: FloatArray,
+    spread: FloatArray,
+    slope: FloatArray,
+    bend: FloatArray,
+    sizes: Sizes,
     limits: Limits,
     ends: Ends,
     best: Best,
 ) -> bool:
-    """Judge the next point, at which the profiles were evaluated, and propose another; gives whether there is one."""
-    data, weight, nods, sizes, basis, field_of = bins
-    rules, rows, _, _ = limits
+    """Judge the next point by what was found there, and propose another; gives whether there is one."""
     freedom, max_steps, tolerance = ends
     vector, trial, hessian, gradient, amplitude, error, local, progress = best
-    n_bin, n_parameter, n_source = data.shape[1], len(vector), sizes[3]
-    n_field = sizes[2] + n_source + sizes[4] + sizes[5]
+    n_bin, n_parameter, n_source = len(amplitude), len(vector), sizes[3]
     begins = progress[STEPS] == 0.0
-    flux, spread = np.empty((n_source, n_bin)), np.empty((n_source, n_bin))
-    slope, bend = np.empty((n_field, n_bin)), np.empty((n_field, n_field, n_bin))
-    total, curvature = np.empty(n_parameter), np.empty((n_parameter, n_parameter))
-    chi2 = project(
-        data,
-        weight,
-        fixed,
-        terms,
-        shifts,
-        widths,
-        index,
-        reach,
-        background,
-        positive,
-        begins,
-        nods,
-        sizes,
-        flux,
-        spread,
-        slope,
-        bend,
-    )
-    _gather(basis, field_of, slope, bend, total, curvature)
-    chi2 += add_priors(trial, sizes, rules, rows, total, curvature)
     gained = progress[CHI2] - chi2
     enough = tolerance * max(1.0, progress[CHI2] / freedom)
     if begins or gained >= 0:
@@ -379,7 +351,7 @@ def descend(
     bool
         Whether there is another point.
     """
-    data, weight, nods, sizes, basis, _ = bins
+    data, weight, nods, sizes, basis, field_of = bins
     n_profile, n_cross, n_bin = terms.shape
     n_background = len(background)
     tabulated = len(table[0]) > 0
@@ -389,13 +361,39 @@ def descend(
     reach = np.empty((n_profile, 2), dtype=np.intp)
     for slot in range(n_profile):
         reach[slot, 0], reach[slot, 1] = 0, n_cross
+    n_parameter, n_source = len(best[0]), sizes[3]
+    n_field = sizes[2] + n_source + sizes[4] + sizes[5]
+    flux, spread = np.empty((n_source, n_bin)), np.empty((n_source, n_bin))
+    slope, bend = np.empty((n_field, n_bin)), np.empty((n_field, n_field, n_bin))
+    total, curvature = np.empty(n_parameter), np.empty((n_parameter, n_parameter))
     going = True
     while going:
         if tabulated:
             place(best[1], sizes, basis, given, nods, spacing, centre, fwhm)
             for slot in range(n_profile):
                 fill_bins(terms, shifts, widths, reach, slot, centre, fwhm, table)
-        going = _advance(terms, shifts, widths, index, reach, fixed, background, positive, bins, limits, ends, best)
+        chi2 = project(
+            data,
+            weight,
+            fixed,
+            terms,
+            shifts,
+            widths,
+            index,
+            reach,
+            background,
+            positive,
+            best[7][STEPS] == 0.0,
+            nods,
+            sizes,
+            flux,
+            spread,
+            slope,
+            bend,
+        )
+        _gather(basis, field_of, slope, bend, total, curvature)
+        chi2 += add_priors(best[1], sizes, limits[0], limits[1], total, curvature)
+        going = _judge(chi2, total, curvature, flux, spread, slope, bend, sizes, limits, ends, best)
         if not tabulated:
             break
     return going

@@ -66,16 +66,22 @@ def fill_bins(
     # a straight trace of one width has the same profile in all bins
     n = 1 if alike else n_bin
     value, density = np.empty((2, n)), np.empty((2, n))
+    cell, part = np.empty(n, dtype=np.uint32), np.empty(n)
     for y in range(reach[slot, 0], reach[slot, 1] + 1):
         now, before = y & 1, 1 - (y & 1)
+        # in three loops, of which only the one that looks up has to go from bin to bin
         for x in range(n):
-            u = (y - 0.5 - centre[slot, x]) * inverse[x]
-            s = min(max((u - low) * per_cell, 0.0), float(n_cell))
-            i = min(int(s), n_cell - 1)
-            t = s - i
+            s = min(max(((y - 0.5 - centre[slot, x]) * inverse[x] - low) * per_cell, 0.0), float(n_cell))
+            i = min(np.int32(s), np.int32(n_cell - 1))
+            cell[x], part[x] = np.uint32(i), s - i
+        for x in range(n):
+            i, t = cell[x], part[x]
             a, b, c = cubics[i, 1], cubics[i, 2], cubics[i, 3]
             value[now, x] = cubics[i, 0] + t * (a + t * (b + t * c))
-            density[now, x] = (a + t * (2 * b + t * (3 * c))) * per_cell if low <= u <= high else 0.0
+            density[now, x] = (a + t * (2 * b + t * (3 * c))) * per_cell
+        for x in range(n):
+            u = (y - 0.5 - centre[slot, x]) * inverse[x]
+            density[now, x] = density[now, x] if low <= u <= high else 0.0
         if tail > 0.0:
             _add_tails(y, centre[slot], inverse, table, value[now], density[now])
         if y == reach[slot, 0]:
@@ -85,10 +91,10 @@ def fill_bins(
             terms[slot, y - 1, x] = value[now, x] - value[before, x]
             shifts[slot, y - 1, x] = (density[before, x] - density[now, x]) * inverse[x]
             widths[slot, y - 1, x] = (u - inverse[x]) * density[before, x] - u * density[now, x]
-        for x in range(n, n_bin):
-            terms[slot, y - 1, x] = terms[slot, y - 1, 0]
-            shifts[slot, y - 1, x] = shifts[slot, y - 1, 0]
-            widths[slot, y - 1, x] = widths[slot, y - 1, 0]
+        if n < n_bin:
+            share, shift, wider = terms[slot, y - 1, 0], shifts[slot, y - 1, 0], widths[slot, y - 1, 0]
+            for x in range(n_bin):  # from zero on: only so it is known that no index is negative
+                terms[slot, y - 1, x], shifts[slot, y - 1, x], widths[slot, y - 1, x] = share, shift, wider
 
 
 @compiled
@@ -132,6 +138,40 @@ def sums_of_background(data: FloatArray, weight: FloatArray, background: FloatAr
 
 
 @compiled
+def _sum_rows(first: int, last: int, left: FloatArray, right: FloatArray, total: FloatArray) -> None:
+    """Sum of the products of two images (n_cross, n_bin) over some rows, for each bin; four rows at a time."""
+    for x in range(len(total)):
+        total[x] = 0.0
+    y = first
+    while y + 4 <= last:
+        for x in range(len(total)):
+            one, two = left[y, x] * right[y, x], left[y + 1, x] * right[y + 1, x]
+            total[x] += one + two + left[y + 2, x] * right[y + 2, x] + left[y + 3, x] * right[y + 3, x]
+        y += 4
+    while y < last:
+        for x in range(len(total)):
+            total[x] += left[y, x] * right[y, x]
+        y += 1
+
+
+@compiled
+def _sum_scaled(first: int, last: int, scale: FloatArray, image: FloatArray, total: FloatArray) -> None:
+    """Sum of an image (n_cross, n_bin) over some rows, each times a number, for each bin; four rows at a time."""
+    for x in range(len(total)):
+        total[x] = 0.0
+    y = first
+    while y + 4 <= last:
+        a, b, c, d = scale[y], scale[y + 1], scale[y + 2], scale[y + 3]
+        for x in range(len(total)):
+            total[x] += a * image[y, x] + b * image[y + 1, x] + c * image[y + 2, x] + d * image[y + 3, x]
+        y += 4
+    while y < last:
+        for x in range(len(total)):
+            total[x] += scale[y] * image[y, x]
+        y += 1
+
+
+@compiled
 def _sum_products(
     data: FloatArray,
     weight: FloatArray,
@@ -145,23 +185,16 @@ def _sum_products(
 ) -> None:
     """Normal equations: `matrix` up to its diagonal, (n_term, n_term, n_bin), and `vector`, (n_term, n_bin)."""
     n_profile, n_background, n_bin = len(terms), len(background), terms.shape[2]
-    vector[:] = 0.0
-    matrix[:] = 0.0
     for t in range(n_profile):
-        for y in range(reach[t, 0], reach[t, 1]):
+        first, last = reach[t, 0], reach[t, 1]
+        for y in range(first, last):
             for x in range(n_bin):
-                part = weight[y, x] * terms[t, y, x]
-                weighted[y, x] = part
-                vector[t, x] += part * data[y, x]
-                matrix[t, t, x] += part * terms[t, y, x]
-            for b in range(n_background):
-                value = background[b, y]
-                for x in range(n_bin):
-                    matrix[n_profile + b, t, x] += value * weighted[y, x]
-        for s in range(t):
-            for y in range(max(reach[t, 0], reach[s, 0]), min(reach[t, 1], reach[s, 1])):
-                for x in range(n_bin):
-                    matrix[t, s, x] += weighted[y, x] * terms[s, y, x]
+                weighted[y, x] = weight[y, x] * terms[t, y, x]
+        _sum_rows(first, last, weighted, data, vector[t])
+        for s in range(t + 1):
+            _sum_rows(max(first, reach[s, 0]), min(last, reach[s, 1]), weighted, terms[s], matrix[t, s])
+        for b in range(n_background):
+            _sum_scaled(first, last, background[b], weighted, matrix[n_profile + b, t])
     for b in range(n_background):
         for x in range(n_bin):
             vector[n_profile + b, x] = fixed[b, n_background, x]
@@ -266,6 +299,136 @@ def _fields(
 
 
 @compiled
+def _hide(terms: FloatArray, reach: NDArray[np.intp], positive: NDArray[np.bool_]) -> bool:
+    """Set the twins that came out positive to zero; gives whether there are any."""
+    n_source, some = len(terms) - len(positive), False
+    for twin in range(len(positive)):
+        for x in range(positive.shape[1]):
+            if positive[twin, x]:
+                some = True
+                for y in range(reach[n_source + twin, 0], reach[n_source + twin, 1]):
+                    terms[n_source + twin, y, x] = 0.0
+    return some
+
+
+@compiled
+def _solve(
+    data: FloatArray,
+    weight: FloatArray,
+    fixed: FloatArray,
+    terms: FloatArray,
+    reach: NDArray[np.intp],
+    background: FloatArray,
+    weighted: FloatArray,
+    lower: FloatArray,
+    scale: FloatArray,
+    linear: FloatArray,
+) -> None:
+    """Coefficients of all terms, (n_term, n_bin), with the factor of their normal matrix and its scale."""
+    n_term, n_bin = linear.shape
+    _sum_products(data, weight, fixed, terms, reach, background, weighted, lower, linear)
+    _factor(lower, scale)
+    for t in range(n_term):
+        for x in range(n_bin):
+            linear[t, x] *= scale[t, x]
+    _forward(lower, linear, 0)
+    _backward(lower, linear)
+    for t in range(n_term):
+        for x in range(n_bin):
+            linear[t, x] *= scale[t, x]
+
+
+@compiled
+def _measure(
+    lower: FloatArray, scale: FloatArray, linear: FloatArray, amplitude: FloatArray, error: FloatArray
+) -> None:
+    """Fluxes of the sources and their errors: the diagonal of the inverse is a sum of squares of the factor's."""
+    n_term, n_bin = linear.shape
+    one = np.empty((n_term, n_bin))
+    for k in range(len(amplitude)):
+        for t in range(n_term):
+            for x in range(n_bin):
+                one[t, x] = 1.0 if t == k else 0.0
+        _forward(lower, one, k)
+        _sum_rows(k, n_term, one, one, error[k])
+        for x in range(n_bin):
+            amplitude[k, x], error[k, x] = linear[k, x], scale[k, x] * np.sqrt(error[k, x])
+
+
+@compiled
+def _leave(
+    data: FloatArray,
+    weight: FloatArray,
+    terms: FloatArray,
+    reach: NDArray[np.intp],
+    background: FloatArray,
+    linear: FloatArray,
+    residual: FloatArray,
+) -> float:
+    """What the terms leave of the data; gives its chi2."""
+    n_profile, n_cross, n_bin = terms.shape
+    for y in range(n_cross):
+        for x in range(n_bin):
+            residual[y, x] = data[y, x]
+        for b in range(len(background)):
+            value = background[b, y]
+            for x in range(n_bin):
+                residual[y, x] -= value * linear[n_profile + b, x]
+    for t in range(n_profile):
+        for y in range(reach[t, 0], reach[t, 1]):
+            for x in range(n_bin):
+                residual[y, x] -= linear[t, x] * terms[t, y, x]
+    chi2 = 0.0
+    for y in range(n_cross):
+        for x in range(n_bin):
+            chi2 += weight[y, x] * residual[y, x] * residual[y, x]
+    return chi2
+
+
+@compiled
+def _bend(
+    weight: FloatArray,
+    terms: FloatArray,
+    reach: NDArray[np.intp],
+    background: FloatArray,
+    lower: FloatArray,
+    scale: FloatArray,
+    residual: FloatArray,
+    fields: FloatArray,
+    weighted: FloatArray,
+    gradient: FloatArray,
+    curvature: FloatArray,
+) -> None:
+    """Gradient and curvature by the fields, the linear terms projected out."""
+    n_profile, n_cross, n_bin = terms.shape
+    n_field, n_term = len(fields), len(lower)
+    cross = np.empty((n_field, n_term, n_bin))
+    top, bottom = n_cross, 0  # rows that any profile reaches: there is no field beyond
+    for t in range(n_profile):
+        top, bottom = min(top, reach[t, 0]), max(bottom, reach[t, 1])
+    for f in range(n_field):
+        for y in range(top, bottom):
+            for x in range(n_bin):
+                weighted[y, x] = fields[f, y, x] * weight[y, x]
+        _sum_rows(top, bottom, weighted, residual, gradient[f])
+        for t in range(n_profile):
+            _sum_rows(reach[t, 0], reach[t, 1], weighted, terms[t], cross[f, t])
+        for b in range(len(background)):
+            _sum_scaled(top, bottom, background[b], weighted, cross[f, n_profile + b])
+        for t in range(n_term):
+            for x in range(n_bin):
+                cross[f, t, x] *= scale[t, x]
+        _forward(lower, cross[f], 0)
+        for g in range(f + 1):
+            _sum_rows(top, bottom, weighted, fields[g], curvature[f, g])
+            for t in range(n_term):
+                for x in range(n_bin):
+                    curvature[f, g, x] -= cross[f, t, x] * cross[g, t, x]
+            for x in range(n_bin):
+                curvature[g, f, x] = curvature[f, g, x]
+
+
+@compiled
 def project(
     data: FloatArray,
     weight: FloatArray,
@@ -322,106 +485,22 @@ def project(
         Filled: of chi2 / 2, fluxes and background projected out (Kaufman 1975).
     """
     n_profile, n_cross, n_bin = terms.shape
-    n_background, n_field, n_source = len(background), len(gradient), sizes[3]
+    n_background, n_source = len(background), sizes[3]
     n_term = n_profile + n_background
-    matrix, scale = np.empty((n_term, n_term, n_bin)), np.empty((n_term + 1, n_bin))
-    linear, one = np.empty((n_term, n_bin)), np.empty((n_term, n_bin))
+    lower, scale, linear = np.empty((n_term, n_term, n_bin)), np.empty((n_term + 1, n_bin)), np.empty((n_term, n_bin))
     weighted, residual = np.empty((n_cross, n_bin)), np.empty((n_cross, n_bin))
-    fields, cross = np.empty((n_field, n_cross, n_bin)), np.empty((n_field, n_term, n_bin))
-    chi2 = np.zeros(n_bin)
-    some = False
-    for twin in range(n_profile - n_source):
-        for x in range(n_bin):
-            some |= positive[twin, x] and not decide
-    for attempt in range(2):
-        if some:
-            for twin in range(n_profile - n_source):
-                for y in range(reach[n_source + twin, 0], reach[n_source + twin, 1]):
-                    for x in range(n_bin):
-                        if positive[twin, x]:
-                            terms[n_source + twin, y, x] = 0.0
-        _sum_products(data, weight, fixed, terms, reach, background, weighted, matrix, linear)
-        _factor(matrix, scale)
-        for t in range(n_term):
-            for x in range(n_bin):
-                linear[t, x] *= scale[t, x]
-        _forward(matrix, linear, 0)
-        _backward(matrix, linear)
-        for t in range(n_term):
-            for x in range(n_bin):
-                linear[t, x] *= scale[t, x]
-        if not decide or attempt == 1:
-            break
+    fields = np.empty((len(gradient), n_cross, n_bin))
+    if not decide:
+        _hide(terms, reach, positive)
+    _solve(data, weight, fixed, terms, reach, background, weighted, lower, scale, linear)
+    if decide:
         for twin in range(n_profile - n_source):
             for x in range(n_bin):
                 positive[twin, x] = linear[n_source + twin, x] > 0
-                some |= positive[twin, x]
-        if not some:
-            break
-    for k in range(n_source):
-        for t in range(n_term):
-            for x in range(n_bin):
-                one[t, x] = 1.0 if t == k else 0.0
-        _forward(matrix, one, k)
-        for x in range(n_bin):
-            amplitude[k, x], error[k, x] = linear[k, x], 0.0
-        for t in range(k, n_term):
-            for x in range(n_bin):
-                error[k, x] += one[t, x] * one[t, x]
-        for x in range(n_bin):
-            error[k, x] = scale[k, x] * np.sqrt(error[k, x])
-    for y in range(n_cross):
-        for x in range(n_bin):
-            residual[y, x] = data[y, x]
-        for b in range(n_background):
-            value = background[b, y]
-            for x in range(n_bin):
-                residual[y, x] -= value * linear[n_profile + b, x]
-    for t in range(n_profile):
-        for y in range(reach[t, 0], reach[t, 1]):
-            for x in range(n_bin):
-                residual[y, x] -= linear[t, x] * terms[t, y, x]
-    for y in range(n_cross):
-        for x in range(n_bin):
-            chi2[x] += weight[y, x] * residual[y, x] * residual[y, x]
+        if _hide(terms, reach, positive):
+            _solve(data, weight, fixed, terms, reach, background, weighted, lower, scale, linear)
+    _measure(lower, scale, linear, amplitude, error)
+    chi2 = _leave(data, weight, terms, reach, background, linear, residual)
     _fields(fields, linear, shifts, widths, index, reach, nods, sizes)
-    top, bottom = n_cross, 0
-    for t in range(n_profile):
-        top, bottom = min(top, reach[t, 0]), max(bottom, reach[t, 1])
-    cross[:] = 0.0
-    for f in range(n_field):
-        for x in range(n_bin):
-            gradient[f, x] = 0.0
-        for g in range(f + 1):
-            for x in range(n_bin):
-                curvature[f, g, x] = 0.0
-        for y in range(top, bottom):
-            for x in range(n_bin):
-                part = fields[f, y, x] * weight[y, x]
-                weighted[y, x] = part
-                gradient[f, x] += part * residual[y, x]
-            for g in range(f + 1):
-                for x in range(n_bin):
-                    curvature[f, g, x] += weighted[y, x] * fields[g, y, x]
-            for b in range(n_background):
-                value = background[b, y]
-                for x in range(n_bin):
-                    cross[f, n_profile + b, x] += value * weighted[y, x]
-        for t in range(n_profile):
-            for y in range(reach[t, 0], reach[t, 1]):
-                for x in range(n_bin):
-                    cross[f, t, x] += weighted[y, x] * terms[t, y, x]
-        for t in range(n_term):
-            for x in range(n_bin):
-                cross[f, t, x] *= scale[t, x]
-        _forward(matrix, cross[f], 0)
-        for g in range(f + 1):
-            for t in range(n_term):
-                for x in range(n_bin):
-                    curvature[f, g, x] -= cross[f, t, x] * cross[g, t, x]
-            for x in range(n_bin):
-                curvature[g, f, x] = curvature[f, g, x]
-    total = 0.0
-    for x in range(n_bin):
-        total += chi2[x]
-    return total
+    _bend(weight, terms, reach, background, lower, scale, residual, fields, weighted, gradient, curvature)
+    return chi2
