@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optextract.compiled.lanes import fill_bins, project, sums_of_background
+from optextract.compiled.lanes import project, sums_of_background
+from optextract.compiled.profile import fill_bins
 from optextract.profiles import Gaussian, Moffat
 
 ROWS, BINS = 30, 9

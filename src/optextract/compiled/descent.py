@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 from .fit import damped_step, place
-from .lanes import Sizes, fill_bins, project, sums_of_background
-from .profile import Table
+from .lanes import Sizes, project, sums_of_background
+from .profile import Table, fill_bins
 
 __all__ = [
     "AT", "CHI2", "CONVERGED", "DAMPING", "FREE", "HELD", "HIGHEST", "LEAST", "LONGEST", "LOWEST", "MEAN", "MOST",
