@@ -172,10 +172,10 @@ def test_profiles_tried_alone_are_those_of_a_fit_to_each(rng, degree):
 def test_parameters_are_laid_out_one_after_the_other():
     """Two coefficients of the centre, three of each of two widths, an offset."""
     column = np.linspace(0.0, 50.0, 7)
-    basis, field_of = np.empty((7, 9)), np.empty(9, dtype=np.intp)
+    basis, field_of = np.empty((9, 7)), np.empty(9, dtype=np.intp)
     lay_out(column, 0.0, 100.0, (2, 3, 2, 2, 0, 0), basis, field_of)
     widths = legvander(column / 50.0 - 1.0, 2)
-    np.testing.assert_allclose(basis, np.hstack([widths[:, :2], widths, widths, np.ones((7, 1))]), atol=1e-14)
+    np.testing.assert_allclose(basis.T, np.hstack([widths[:, :2], widths, widths, np.ones((7, 1))]), atol=1e-14)
     np.testing.assert_array_equal(field_of, [0, 0, 1, 1, 1, 2, 2, 2, 3])
 
 
@@ -183,7 +183,7 @@ def test_profiles_are_placed_by_their_coefficients(rng):
     """Two sources of widths of their own, each with a negative twin."""
     x = np.linspace(-1, 1, 7)
     centre_basis, width_basis = (legvander(x, degree) for degree in (2, 1))
-    basis = np.ascontiguousarray(np.hstack([centre_basis, width_basis, width_basis, np.ones((7, 1))]))
+    basis = np.ascontiguousarray(np.hstack([centre_basis, width_basis, width_basis, np.ones((7, 1))]).T)
     given = 0.1 * x
     vector = np.array([10.0, 0.5, -0.2, 0.7, 0.1, 0.9, -0.1, 4.0])  # centre; two widths; offset of the second source
     centre, fwhm = np.empty((2, 4, 7))
@@ -192,7 +192,7 @@ def test_profiles_are_placed_by_their_coefficients(rng):
     np.testing.assert_allclose(centre, [first, first + 4.0, first - 6.6, first + 4.0 - 6.6], rtol=1e-14)
     widths = np.exp([width_basis @ vector[3:5], width_basis @ vector[5:7]])
     np.testing.assert_allclose(fwhm, widths[[0, 1, 0, 1]], rtol=1e-14)
-    spaced, basis = np.append(vector, 1.1), np.ascontiguousarray(np.hstack([basis, np.ones((7, 1))]))
+    spaced, basis = np.append(vector, 1.1), np.ascontiguousarray(np.vstack([basis, np.ones((1, 7))]))
     again = np.empty((4, 7))
     place(spaced, (3, 2, 2, 2, 1, 0), basis, given, np.array([0.0, -6.0]), 1.0, again, fwhm)
     np.testing.assert_array_equal(again, centre)
@@ -311,6 +311,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
         "add_priors",
         "damped_step",
         "dropped",
+        "fill_bins",
         "invert",
         "middle_of_first",
         "middle_two",
@@ -320,6 +321,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
         "root_middle",
         "between",
         "reached",
+        "sums_of_background",
     }
     assert set(ran.stdout.split()) <= inner
 

@@ -26,6 +26,27 @@ def pixels(rng):
     return data, background, weight, profiles
 
 
+def test_hits_have_no_neighbour_as_bright_as_a_profile_makes_it(rng):
+    """A source, a hit on its row, a source one of whose neighbours is bad, and a column without a good pixel nearby."""
+    data, weight = rng.normal(3.0, 0.1, (4, N_CROSS)), np.ones((4, N_CROSS))
+    rows, fwhm = np.full(4, 8), np.full(4, 1.8)
+    data[[0, 2]] += 50.0 * Gaussian().integrate(N_CROSS, np.full(2, 8.2), fwhm[:2])
+    data[1, 8] += 50.0
+    data[:, 15] += 90.0  # far from the trace
+    weight[2, 9] = 0.0
+    weight[3, 4:13] = 0.0
+    columns, wide = np.array([0, 1, 2]), np.empty(3, dtype=bool)
+    gather.spreads(data, weight, columns, rows, fwhm, np.full(3, 0.3), wide)
+    light = np.where(
+        weight > 0, data - np.array([np.median(d[w > 0]) for d, w in zip(data, weight, strict=True)])[:, None], -np.inf
+    )
+    beside = np.maximum(light[:3, 7], light[:3, 9])
+    np.testing.assert_array_equal(wide, beside > 0.3 * light[:3, 8])
+    assert wide.tolist() == [True, False, True]
+    gather.spreads(data, weight, np.array([3, 3, 3]), rows, fwhm, np.full(3, 0.3), wide)
+    assert wide.all()  # nothing is compared with nothing
+
+
 def test_columns_are_solved_where_enough_is_seen_of_their_sources(pixels):
     data, background, weight, profiles = pixels
     coefficients, whole = np.empty((N_DISP, 3)), np.empty(N_DISP, dtype=bool)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import optextract as ox
-from optextract.compiled.box import weigh
+from optextract.compiled.box import suspect, weigh
 from optextract.simulate import make_scene
 
 
@@ -90,3 +90,18 @@ def test_pixels_without_a_variance_that_is_a_number_above_zero_weigh_nothing(rng
     np.testing.assert_array_equal(values, np.where(told, data, 0.0))
     np.testing.assert_array_equal(spread, np.where(told, 2.5 * variance, 1.0))
     np.testing.assert_allclose(weight, np.where(told, 1.0 / spread, 0.0))
+
+
+@pytest.mark.parametrize("bad", [0.0, 0.1])
+def test_huge_variances_are_those_beside_the_least_of_the_good_pixels(rng, bad):
+    variance, good = rng.uniform(1.0, 2.0, (30, 9)), rng.random((30, 9)) > 0.2
+    variance[~good] = 1e-6
+    variance[rng.random(good.shape) < bad] = 2e3
+    marked = np.empty(good.shape, dtype=bool)
+    in_column, in_row = np.empty(30, dtype=bool), np.empty(9, dtype=bool)
+    some = suspect(variance, good, 1e3, marked, in_column, in_row)
+    told = good & (variance > 1e3 * variance[good].min())
+    assert some == told.any() == (bad > 0)
+    np.testing.assert_array_equal(marked, told)
+    np.testing.assert_array_equal(in_column, told.any(axis=1))
+    np.testing.assert_array_equal(in_row, told.any(axis=0))

@@ -9,7 +9,7 @@ from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from .compiled.descent import AT, FREE, Limits
-from .compiled.fit import Sizes
+from .compiled.lanes import Sizes
 from .geometry import Geometry, Problem
 from .recipe import Parameter
 
@@ -31,7 +31,7 @@ class Layout:
     Attributes
     ----------
     sizes : tuple of int
-        Their numbers: see `optextract.compiled.fit.Sizes`.
+        Their numbers: see `optextract.compiled.lanes.Sizes`.
     start : ndarray, shape (n_parameter,)
         Where they start, be it within their limits or not.
     limits : tuple

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .bins import Binned
 from .compiled import contiguous, descent
 from .compiled.fit import place
+from .compiled.profile import Table
 from .geometry import Fit, Geometry, Problem
 from .parameters import geometry_of, parameters_of
 from .profiles import Shape
@@ -23,6 +24,7 @@ __all__ = ["fit_geometry", "information_criterion"]
 FloatArray = NDArray[np.float64]
 
 _DAMPING = 1e-3  # that a fit starts with
+_NO_TABLE: Table = (np.empty((0, 4)), 0.0, 0.0, -1.0)
 
 
 def fit_geometry(
@@ -48,12 +50,13 @@ def fit_geometry(
     -------
     Fit
     """
-    data, weight, column = contiguous(binned.data), contiguous(binned.weight), contiguous(binned.column)
+    # bin beside bin in memory, as the loops go through them
+    data, weight, column = contiguous(binned.data.T), contiguous(binned.weight.T), contiguous(binned.column)
     layout = parameters_of(start, problem)
-    sizes, vector, n_bin = layout.sizes, layout.start, len(data)
+    sizes, vector, n_bin = layout.sizes, layout.start, len(column)
     n_source, n_parameter = sizes[3], len(vector)
     nods = np.array([0.0, *problem.nods])
-    basis, field_of = np.empty((n_bin, n_parameter)), np.empty(n_parameter, dtype=np.intp)
+    basis, field_of = np.empty((n_parameter, n_bin)), np.empty(n_parameter, dtype=np.intp)
     descent.lay_out(column, *start.domain, sizes, basis, field_of)
     n_data = int(np.count_nonzero(weight > 0))
     hessian, gradient = np.empty((n_parameter, n_parameter)), np.empty(n_parameter)
@@ -100,19 +103,17 @@ def _descend(
 ) -> None:
     """Descend to the best point: in one piece with a table that stays as it is, else with profiles made here."""
     shape, background = problem.shape, contiguous(problem.background)
-    data, _, nods, sizes, basis, _ = bins
-    n_source, (n_bin, n_cross) = sizes[3], data.shape
+    nods, sizes, basis, trial = bins[2], bins[3], bins[4], best[1]
+    n_source, (n_cross, n_bin) = sizes[3], bins[0].shape
     n_profile = n_source * len(nods)
-    positive = np.zeros((n_bin, n_profile - n_source), dtype=bool)
+    positive = np.zeros((n_profile - n_source, n_bin), dtype=bool)
+    terms, shifts, widths = (np.empty((n_profile, n_cross, n_bin)) for _ in range(3))
+    rest = (background, given, spacing, positive, bins, limits, ends, best)
     bound = shape.fast().at(column)
     if bound.table is not None and problem.index_shape is None:
-        descent.descend(bound.table, background, given, spacing, positive, bins, limits, ends, best)
+        descent.descend(bound.table, terms, shifts, widths, np.empty((0, n_cross, n_bin)), *rest)
         return
-    trial = best[1]
     centre, fwhm = np.empty((2, n_profile, n_bin))
-    terms = np.empty((n_bin, n_profile + len(background), n_cross))
-    terms[:, n_profile:] = background
-    shifts, widths = np.empty((2, n_bin, n_profile, n_cross))
     going = True
     while going:
         if problem.index_shape is not None:
@@ -120,26 +121,27 @@ def _descend(
             bound = shape.fast().at(column)
         place(trial, sizes, basis, given, nods, spacing, centre, fwhm)
         for slot in range(n_profile):
-            bound.fill_derivatives(terms, shifts, widths, slot, centre[slot], fwhm[slot])
+            found = bound.derivatives(n_cross, centre[slot], fwhm[slot])
+            terms[slot], shifts[slot], widths[slot] = (each.T for each in found)
         index = _index_change(problem, shape, terms, centre, fwhm)
-        going = descent.advance(terms, shifts, widths, index, positive, bins, limits, ends, best)
+        going = descent.descend(_NO_TABLE, terms, shifts, widths, index, *rest)
 
 
 def _index_change(
     problem: Problem, shape: Shape, terms: FloatArray, centre: FloatArray, fwhm: FloatArray
 ) -> FloatArray:
-    """Change of each profile with the shape's index, where that is free: (n_bin, n_profile or none, n_cross)."""
-    n_bin, _, n_cross = terms.shape
+    """Change of each profile with the shape's index, where that is free: (n_profile or none, n_cross, n_bin)."""
+    _, n_cross, n_bin = terms.shape
     if problem.index_shape is None or shape.index is None:
-        return np.empty((n_bin, 0, n_cross))
+        return np.empty((0, n_cross, n_bin))
     step = 0.01 * max(shape.index, 0.3)
     # towards the inside of the bounds, where the family is defined
     step = -step if shape.index + step > problem.index_bounds[1] else step
     other = problem.index_shape(shape.index + step)
-    index = np.empty((n_bin, len(centre), n_cross))
-    for slot in range(len(centre)):
-        other.fill(index, slot, centre[slot], fwhm[slot])
-    index -= terms[:, : len(centre)]
+    index = np.empty(terms.shape)
+    for slot in range(len(terms)):
+        index[slot] = other.integrate(n_cross, centre[slot], fwhm[slot]).T
+    index -= terms
     index /= step
     return index
 

@@ -126,18 +126,14 @@ def _bright_columns(window: Window, centre: FloatArray, fwhm: FloatArray, edges:
 
 def _spreads(window: Window, columns: NDArray[np.intp], rows: NDArray[np.intp], fwhm: FloatArray) -> NDArray[np.bool_]:
     """Whether the brightest pixel near the trace has a neighbour as bright as a profile makes it: a hit has none."""
-    data, weight = window.data[columns], window.weight[columns]
-    level = np.array([median(line[good]) for line, good in zip(data, weight > 0, strict=True)])
-    light = np.where(weight > 0, data - level[:, None], -np.inf)
-    away = np.abs(np.arange(window.n_cross) - rows[columns][:, None])
-    near = np.where(away <= np.ceil(fwhm[columns])[:, None] + 1, light, -np.inf)
-    peak, each = near.argmax(axis=1), np.arange(len(columns))
-    wide = np.pad(light, ((0, 0), (1, 1)), constant_values=-np.inf)
-    beside = np.maximum(wide[each, peak], wide[each, peak + 2])
     width = np.minimum(fwhm[columns], _WIDEST)
     shape, edge, zero = Gaussian(), np.array(0.5), np.array(0.0)
     usual = shape.fraction(edge, edge + 1, zero, width) / shape.fraction(-edge, edge, zero, width)
-    return np.asarray(beside > _SPREAD * usual * near[each, peak])
+    wide = np.empty(len(columns), dtype=bool)
+    gather.spreads(
+        contiguous(window.data), contiguous(window.weight), columns, rows, contiguous(fwhm), _SPREAD * usual, wide
+    )
+    return wide
 
 
 def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Swept, recipe: Recipe) -> Choice:

@@ -162,17 +162,14 @@ def _marked_by_variance(data: FloatArray, total: FloatArray, good: NDArray[np.bo
     They carry no information, but the mean variance of a bin of columns would be theirs. A row or a column that is
     noisy as a whole stays, and so does a bright line.
     """
-    if total.max() < _HUGE * total.min():
-        return None
     # what is not huge beside the least of all is not beside its row and column either: few of these have to be asked
-    marked = good & (total > _HUGE * total.min(where=good, initial=np.inf))
-    rows = np.flatnonzero(marked.any(axis=0))
-    if len(rows):
-        marked[:, rows] &= total[:, rows] > _HUGE * _middles(total.T, good.T, rows)
-    columns = np.flatnonzero(marked.any(axis=1))
-    if len(columns):
-        marked[columns] &= total[columns] > _HUGE * _middles(total, good, columns)[:, None]
-        columns = np.flatnonzero(marked.any(axis=1))
+    marked, in_column, in_row = np.empty(good.shape, dtype=bool), *(np.empty(n, dtype=bool) for n in good.shape)
+    if not box.suspect(total, good, _HUGE, marked, in_column, in_row):
+        return None
+    rows, columns = np.flatnonzero(in_row), np.flatnonzero(in_column)
+    marked[:, rows] &= total[:, rows] > _HUGE * _middles(total.T, good.T, rows)
+    marked[columns] &= total[columns] > _HUGE * _middles(total, good, columns)[:, None]
+    columns = columns[marked[columns].any(axis=1)]
     if not len(columns):
         return None
     level = _middles(data, good & ~marked, columns)

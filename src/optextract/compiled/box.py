@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["weigh"]
+__all__ = ["suspect", "weigh"]
 
 FloatArray = NDArray[np.float64]
 
@@ -36,3 +36,46 @@ def weigh(data: FloatArray, variance: FloatArray, good: NDArray[np.bool_], facto
         spread[i] = value
         inverse[i] = 1.0 / value if kept else 0.0
         use[i] = kept
+
+
+@compiled
+def suspect(
+    variance: FloatArray,
+    good: NDArray[np.bool_],
+    huge: float,
+    marked: NDArray[np.bool_],
+    in_column: NDArray[np.bool_],
+    in_row: NDArray[np.bool_],
+) -> bool:
+    """Mark good pixels whose variance is huge beside the least of all good ones; gives whether there are any.
+
+    Parameters
+    ----------
+    variance : ndarray, shape (n_disp, n_cross)
+    good : ndarray of bool, shape (n_disp, n_cross)
+    huge : float
+        Times the least variance.
+    marked : ndarray of bool, shape (n_disp, n_cross)
+        Filled.
+    in_column, in_row : ndarray of bool, shape (n_disp,) and (n_cross,)
+        Filled: whether there is one in this column or row.
+    """
+    n_disp, n_cross = variance.shape
+    least = np.inf
+    for x in range(n_disp):
+        for y in range(n_cross):
+            least = min(least, variance[x, y] if good[x, y] else np.inf)
+    limit, some = huge * least, False
+    for y in range(n_cross):
+        in_row[y] = False
+    for x in range(n_disp):
+        count = 0
+        for y in range(n_cross):
+            marked[x, y] = good[x, y] and variance[x, y] > limit
+            count += marked[x, y]
+        in_column[x] = count > 0
+        some |= in_column[x]
+        if count:
+            for y in range(n_cross):
+                in_row[y] |= marked[x, y]
+    return some

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .fit import Sizes, damped_step, place, project
-from .profile import Table, fill_table_derivatives
+from .fit import damped_step, place
+from .lanes import Sizes, project, sums_of_background
+from .profile import Table, fill_bins
 
 __all__ = [
     "AT", "CHI2", "CONVERGED", "DAMPING", "FREE", "HELD", "HIGHEST", "LEAST", "LONGEST", "LOWEST", "MEAN", "MOST",
-    "N_PROGRESS", "N_RULE", "STEPS", "WEIGHT", "add_priors", "advance", "descend", "keep_within", "lay_out",
+    "N_PROGRESS", "N_RULE", "STEPS", "WEIGHT", "add_priors", "descend", "keep_within", "lay_out",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
@@ -30,7 +31,7 @@ N_RULE = 9
 _SOURCE, _LEAST_ROW, _MOST_ROW, _HELD_ROW, _GIVEN = 0, 1, 2, 3, 4
 AT = 5
 
-#: Data and their inverse variances, (n_bin, n_cross); the offset of each set of profiles from the sources, zero for
+#: Data and their inverse variances, (n_cross, n_bin); the offset of each set of profiles from the sources, zero for
 #: their own; and how the parameters are laid out: see `lay_out`.
 Bins = tuple[FloatArray, FloatArray, FloatArray, Sizes, FloatArray, NDArray[np.intp]]
 #: `rules`, `rows`, and least and greatest logarithm of the FWHM in any column.
@@ -66,7 +67,7 @@ def lay_out(
         Columns mapped to -1 and 1.
     sizes : tuple of int
         See `Sizes`.
-    basis : ndarray, shape (n_bin, n_parameter)
+    basis : ndarray, shape (n_parameter, n_bin)
         Filled: Legendre polynomials for centre and widths, one for the others.
     field_of : ndarray of int, shape (n_parameter,)
         Filled.
@@ -84,11 +85,11 @@ def lay_out(
         for k in range(2, most):
             values[k] = ((2 * k - 1) * place_of * values[k - 1] - (k - 1) * values[k - 2]) / k
         for p in range(n_centre):
-            basis[x, p] = values[p]
+            basis[p, x] = values[p]
         for p in range(n_centre, n_first):
-            basis[x, p] = values[(p - n_centre) % n_each]
+            basis[p, x] = values[(p - n_centre) % n_each]
         for p in range(n_first, n_parameter):
-            basis[x, p] = 1.0
+            basis[p, x] = 1.0
 
 
 @compiled
@@ -228,64 +229,55 @@ def _own_steps(gradient: FloatArray, curvature: FloatArray, local: FloatArray) -
     """Newton step of each bin by itself, (n_bin, 4): what it says of its own shift and width, each with its error."""
     for x in range(len(local)):
         for k in range(2):
-            error = 1 / np.sqrt(curvature[x, k, k])
-            local[x, 2 * k], local[x, 2 * k + 1] = gradient[x, k] * error**2, error
+            error = 1 / np.sqrt(curvature[k, k, x])
+            local[x, 2 * k], local[x, 2 * k + 1] = gradient[k, x] * error**2, error
 
 
 @compiled
-def advance(
-    terms: FloatArray,
-    shifts: FloatArray,
-    widths: FloatArray,
-    index: FloatArray,
-    positive: NDArray[np.bool_],
-    bins: Bins,
+def _gather(
+    basis: FloatArray,
+    field_of: NDArray[np.intp],
+    gradient: FloatArray,
+    curvature: FloatArray,
+    total: FloatArray,
+    hessian: FloatArray,
+) -> None:
+    """Gradient and curvature by the parameters, of all bins together."""
+    n_parameter, n_bin = basis.shape
+    for p in range(n_parameter):
+        f = field_of[p]
+        value = 0.0
+        for x in range(n_bin):
+            value += basis[p, x] * gradient[f, x]
+        total[p] = value
+        for q in range(p + 1):
+            g = field_of[q]
+            value = 0.0
+            for x in range(n_bin):
+                value += basis[p, x] * basis[q, x] * curvature[f, g, x]
+            hessian[p, q] = value
+            hessian[q, p] = value
+
+
+@compiled
+def _judge(
+    chi2: float,
+    total: FloatArray,
+    curvature: FloatArray,
+    flux: FloatArray,
+    spread: FloatArray,
+    slope: FloatArray,
+    bend: FloatArray,
+    sizes: Sizes,
     limits: Limits,
     ends: Ends,
     best: Best,
 ) -> bool:
-    """Judge the next point, at which the profiles were evaluated, and propose another; gives whether there is one.
-
-    Parameters
-    ----------
-    terms, shifts, widths, index
-        As for `project`.
-    positive : ndarray of bool, shape (n_bin, n_profile - n_source)
-        As for `project`: decided at the first point, because chi2 jumps with it.
-    bins, limits, ends, best
-        See there. How far the descent has come is zero at the first point, but for the damping.
-    """
-    data, weight, nods, sizes, basis, field_of = bins
-    rules, rows, _, _ = limits
+    """Judge the next point by what was found there, and propose another; gives whether there is one."""
     freedom, max_steps, tolerance = ends
     vector, trial, hessian, gradient, amplitude, error, local, progress = best
-    n_bin, n_parameter, n_source = len(data), len(vector), sizes[3]
-    n_field = sizes[2] + n_source + sizes[4] + sizes[5]
+    n_bin, n_parameter, n_source = len(amplitude), len(vector), sizes[3]
     begins = progress[STEPS] == 0.0
-    flux, spread = np.empty((n_bin, n_source)), np.empty((n_bin, n_source))
-    slope, bend = np.empty((n_bin, n_field)), np.empty((n_bin, n_field, n_field))
-    total, curvature = np.empty(n_parameter), np.empty((n_parameter, n_parameter))
-    chi2 = project(
-        data,
-        weight,
-        terms,
-        shifts,
-        widths,
-        index,
-        positive,
-        begins,
-        nods,
-        sizes,
-        basis,
-        field_of,
-        flux,
-        spread,
-        slope,
-        bend,
-        total,
-        curvature,
-    )
-    chi2 += add_priors(trial, sizes, rules, rows, total, curvature)
     gained = progress[CHI2] - chi2
     enough = tolerance * max(1.0, progress[CHI2] / freedom)
     if begins or gained >= 0:
@@ -296,7 +288,7 @@ def advance(
                 hessian[p, q] = curvature[p, q]
         for x in range(n_bin):
             for k in range(n_source):
-                amplitude[x, k], error[x, k] = flux[x, k], spread[x, k]
+                amplitude[x, k], error[x, k] = flux[k, x], spread[k, x]
         _own_steps(slope, bend, local)
         progress[CHI2] = chi2
         if not begins:
@@ -322,6 +314,10 @@ def advance(
 @compiled
 def descend(
     table: Table,
+    terms: FloatArray,
+    shifts: FloatArray,
+    widths: FloatArray,
+    index: FloatArray,
     background: FloatArray,
     given: FloatArray,
     spacing: float,
@@ -330,35 +326,74 @@ def descend(
     limits: Limits,
     ends: Ends,
     best: Best,
-) -> None:
-    """Go on with `advance` to the end, with a tabulated profile.
+) -> bool:
+    """Go from point to point to the end with a tabulated profile, or a step with profiles that are given.
 
     Parameters
     ----------
     table : tuple
-        The profile: see `Table`.
+        The profile: see `Table`. Of no cell at all: the next three are filled already.
+    terms, shifts, widths : ndarray, shape (n_profile, n_cross, n_bin)
+        The profiles at the next point and their derivatives with respect to centre and log FWHM.
+    index : ndarray, shape (n_profile, n_cross, n_bin) or (0, n_cross, n_bin)
+        Derivatives with respect to the shape's index, where it is free.
     background : ndarray, shape (n_background, n_cross)
         Terms that follow the profiles in every bin.
     given, spacing
         As for `place`.
-    positive, bins, limits, ends, best
-        As for `advance`.
+    positive : ndarray of bool, shape (n_profile - n_source, n_bin)
+        As for `project`: decided at the first point, because chi2 jumps with it.
+    bins, limits, ends, best
+        See there. How far the descent has come is zero at the first point, but for the damping.
+
+    Returns
+    -------
+    bool
+        Whether there is another point.
     """
-    cubics, low, high, tail = table
-    data, _, nods, sizes, basis, _ = bins
-    n_bin, n_cross = data.shape
-    n_profile = sizes[3] * len(nods)
+    data, weight, nods, sizes, basis, field_of = bins
+    n_profile, n_cross, n_bin = terms.shape
+    n_background = len(background)
+    tabulated = len(table[0]) > 0
     centre, fwhm = np.empty((n_profile, n_bin)), np.empty((n_profile, n_bin))
-    terms = np.empty((n_bin, n_profile + len(background), n_cross))
-    shifts, widths = np.empty((n_bin, n_profile, n_cross)), np.empty((n_bin, n_profile, n_cross))
-    index = np.empty((n_bin, 0, n_cross))
-    for x in range(n_bin):
-        for k in range(len(background)):
-            for y in range(n_cross):
-                terms[x, n_profile + k, y] = background[k, y]
+    fixed = np.empty((n_background, n_background + 1, n_bin))
+    sums_of_background(data, weight, background, fixed)
+    reach = np.empty((n_profile, 2), dtype=np.intp)
+    for slot in range(n_profile):
+        reach[slot, 0], reach[slot, 1] = 0, n_cross
+    n_parameter, n_source = len(best[0]), sizes[3]
+    n_field = sizes[2] + n_source + sizes[4] + sizes[5]
+    flux, spread = np.empty((n_source, n_bin)), np.empty((n_source, n_bin))
+    slope, bend = np.empty((n_field, n_bin)), np.empty((n_field, n_field, n_bin))
+    total, curvature = np.empty(n_parameter), np.empty((n_parameter, n_parameter))
     going = True
     while going:
-        place(best[1], sizes, basis, given, nods, spacing, centre, fwhm)
-        for slot in range(n_profile):
-            fill_table_derivatives(terms, shifts, widths, slot, centre[slot], fwhm[slot], cubics, low, high, tail)
-        going = advance(terms, shifts, widths, index, positive, bins, limits, ends, best)
+        if tabulated:
+            place(best[1], sizes, basis, given, nods, spacing, centre, fwhm)
+            for slot in range(n_profile):
+                fill_bins(terms, shifts, widths, reach, slot, centre, fwhm, table)
+        chi2 = project(
+            data,
+            weight,
+            fixed,
+            terms,
+            shifts,
+            widths,
+            index,
+            reach,
+            background,
+            positive,
+            best[7][STEPS] == 0.0,
+            nods,
+            sizes,
+            flux,
+            spread,
+            slope,
+            bend,
+        )
+        _gather(basis, field_of, slope, bend, total, curvature)
+        chi2 += add_priors(best[1], sizes, limits[0], limits[1], total, curvature)
+        going = _judge(chi2, total, curvature, flux, spread, slope, bend, sizes, limits, ends, best)
+        if not tabulated:
+            break
+    return going

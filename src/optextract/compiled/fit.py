@@ -1,4 +1,4 @@
-"""Variable projection in bins: fluxes and background eliminated, and what is left of the curvature."""
+"""Where the profiles of a fit are, the step from one point to the next, and what dropping parameters costs."""
 
 from __future__ import annotations
 
@@ -6,188 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .linear import invert, normal
+from .lanes import Sizes
 
-__all__ = ["Sizes", "centres_and_widths", "damped_step", "dropped", "nested_drops", "place", "project"]
+__all__ = ["centres_and_widths", "damped_step", "dropped", "nested_drops", "place"]
 
 FloatArray = NDArray[np.float64]
-
-#: How the parameters of a fit are laid out: numbers of coefficients of the centre and of each width, of widths (1, or
-#: one each), of sources, of factors on the spacing of the twins and of indices of the shape (0 or 1).
-Sizes = tuple[int, int, int, int, int, int]
-
-
-@compiled
-def _fields(
-    fields: FloatArray,
-    linear: FloatArray,
-    shifts: FloatArray,
-    widths: FloatArray,
-    index: FloatArray,
-    x: int,
-    nods: FloatArray,
-    sizes: Sizes,
-) -> None:
-    """Model derivatives of bin x by shift, width (common or each), offsets, spacing and index, (n_field, n_cross)."""
-    n_profile, n_cross = shifts.shape[1], shifts.shape[2]
-    _, _, n_width, n_source, n_spacing, _ = sizes
-    n_index = index.shape[1]
-    fields[:] = 0.0
-    first_offset = 1 + n_width
-    for slot in range(n_profile):
-        source, amplitude = slot % n_source, linear[slot]
-        width = 1 + (source if n_width > 1 else 0)
-        for y in range(n_cross):
-            moved = amplitude * shifts[x, slot, y]
-            fields[0, y] += moved
-            fields[width, y] += amplitude * widths[x, slot, y]
-            if source > 0:
-                fields[first_offset + source - 1, y] += moved
-            if n_spacing:
-                fields[first_offset + n_source - 1, y] += nods[slot // n_source] * moved
-        if n_index:
-            last = len(fields) - 1
-            for y in range(n_cross):
-                fields[last, y] += amplitude * index[x, slot, y]
-
-
-@compiled
-def project(
-    data: FloatArray,
-    weight: FloatArray,
-    terms: FloatArray,
-    shifts: FloatArray,
-    widths: FloatArray,
-    index: FloatArray,
-    positive: NDArray[np.bool_],
-    decide: bool,
-    nods: FloatArray,
-    sizes: Sizes,
-    basis: FloatArray,
-    field_of: NDArray[np.intp],
-    amplitude: FloatArray,
-    error: FloatArray,
-    gradient: FloatArray,
-    curvature: FloatArray,
-    total: FloatArray,
-    hessian: FloatArray,
-) -> float:
-    """Eliminate what is linear in each bin and gather gradient and curvature; gives chi2.
-
-    Parameters
-    ----------
-    data, weight : ndarray, shape (n_bin, n_cross)
-        Bins and their inverse variances.
-    terms : ndarray, shape (n_bin, n_term, n_cross)
-        Sources, their negative twins, background. Twins that `positive` names are set to zero here.
-    shifts, widths : ndarray, shape (n_bin, n_profile, n_cross)
-        Derivatives of the profiles with respect to centre and log FWHM.
-    index : ndarray, shape (n_bin, n_profile, n_cross) or (n_bin, 0, n_cross)
-        Derivatives with respect to the shape's index, where it is free.
-    positive : ndarray of bool, shape (n_bin, n_profile - n_source)
-        Twins that came out positive: what is bright there is something else, and must not shape the source. Filled
-        where `decide` is set.
-    decide : bool
-        Whether to find those twins.
-    nods : ndarray, shape (n_profile / n_source,)
-        Offset of each set of profiles from the sources, as the file tells it: zero for the sources' own, which come
-        first.
-    sizes : tuple of int
-        See `Sizes`.
-    basis : ndarray, shape (n_bin, n_parameter)
-        Value of each parameter's polynomial in each bin.
-    field_of : ndarray of int, shape (n_parameter,)
-        Derivative field that it multiplies.
-    amplitude, error : ndarray, shape (n_bin, n_source)
-        Filled: fluxes and their 1 sigma errors.
-    gradient : ndarray, shape (n_bin, n_field)
-        Filled: of -chi2 / 2 in each bin.
-    curvature : ndarray, shape (n_bin, n_field, n_field)
-        Filled: of chi2 / 2, fluxes and background projected out (Kaufman 1975).
-    total : ndarray, shape (n_parameter,)
-        Filled: gradient by the parameters.
-    hessian : ndarray, shape (n_parameter, n_parameter)
-        Filled: curvature by the parameters.
-    """
-    n_bin, n_term, n_cross = terms.shape
-    n_field, n_parameter, n_source = gradient.shape[1], len(field_of), sizes[3]
-    matrix, inverse = np.zeros((n_term, n_term)), np.zeros((n_term, n_term))
-    lower, vector = np.zeros((n_term + 1, n_term)), np.zeros(n_term)
-    linear, seen = np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    fields, weighted = np.zeros((n_field, n_cross)), np.zeros((n_field, n_cross))
-    cross, turned = np.zeros((n_field, n_term)), np.zeros((n_field, n_term))
-    residual = np.zeros(n_cross)
-    total[:] = 0.0
-    hessian[:] = 0.0
-    chi2 = 0.0
-    for x in range(n_bin):
-        if not decide:
-            for twin in range(positive.shape[1]):
-                if positive[x, twin]:
-                    terms[x, n_source + twin] = 0.0
-        for attempt in range(2):
-            normal(data, weight, terms, x, matrix, vector)
-            invert(matrix, inverse, seen, lower)
-            for t in range(n_term):
-                value = 0.0
-                for s in range(n_term):
-                    value += inverse[t, s] * vector[s]
-                linear[t] = value
-            if not decide or attempt == 1:
-                break
-            again = False
-            for twin in range(positive.shape[1]):
-                positive[x, twin] = linear[n_source + twin] > 0
-                if positive[x, twin]:
-                    terms[x, n_source + twin] = 0.0
-                    again = True
-            if not again:
-                break
-        for y in range(n_cross):
-            residual[y] = data[x, y]
-        for t in range(n_term):
-            for y in range(n_cross):
-                residual[y] -= linear[t] * terms[x, t, y]
-        value = 0.0
-        for y in range(n_cross):
-            value += weight[x, y] * residual[y] * residual[y]
-        chi2 += value
-        for k in range(n_source):
-            amplitude[x, k] = linear[k]
-            error[x, k] = np.sqrt(inverse[k, k])
-        _fields(fields, linear, shifts, widths, index, x, nods, sizes)
-        for f in range(n_field):
-            value = 0.0
-            for y in range(n_cross):
-                weighted[f, y] = fields[f, y] * weight[x, y]
-                value += weighted[f, y] * residual[y]
-            gradient[x, f] = value
-            for t in range(n_term):
-                value = 0.0
-                for y in range(n_cross):
-                    value += weighted[f, y] * terms[x, t, y]
-                cross[f, t] = value
-            for t in range(n_term):
-                value = 0.0
-                for s in range(n_term):
-                    value += cross[f, s] * inverse[s, t]
-                turned[f, t] = value
-            for g in range(f + 1):
-                value = 0.0
-                for y in range(n_cross):
-                    value += weighted[f, y] * fields[g, y]
-                for t in range(n_term):
-                    value -= turned[f, t] * cross[g, t]
-                curvature[x, f, g] = value
-                curvature[x, g, f] = value
-        for p in range(n_parameter):
-            total[p] += basis[x, p] * gradient[x, field_of[p]]
-            for q in range(p + 1):
-                hessian[p, q] += basis[x, p] * basis[x, q] * curvature[x, field_of[p], field_of[q]]
-    for p in range(n_parameter):
-        for q in range(p):
-            hessian[q, p] = hessian[p, q]
-    return chi2
 
 
 @compiled
@@ -209,7 +32,7 @@ def place(
         Coefficients of the centre, of the logarithm of each FWHM, offsets of the further sources, and what follows.
     sizes : tuple of int
         See `Sizes`.
-    basis : ndarray, shape (n_bin, n_parameter)
+    basis : ndarray, shape (n_parameter, n_bin)
         Value of each parameter's polynomial in each bin.
     given : ndarray, shape (n_bin,)
         What the polynomial of the centre is added to.
@@ -223,18 +46,27 @@ def place(
     n_centre, n_each, n_width, n_source, n_spacing, _ = sizes
     first_offset = n_centre + n_width * n_each - 1
     factor = vector[first_offset + n_source] if n_spacing else spacing
+    n_bin = len(given)
     for slot in range(len(centre)):
         source = slot % n_source
         first_width = n_centre + n_each * (source if n_width > 1 else 0)
         away = nods[slot // n_source] * factor + (vector[first_offset + source] if source > 0 else 0.0)
-        for x in range(len(given)):
-            row, width = given[x] + away, 0.0
-            for k in range(n_centre):
-                row += vector[k] * basis[x, k]
-            for k in range(first_width, first_width + n_each):
-                width += vector[k] * basis[x, k]
-            centre[slot, x] = row
-            fwhm[slot, x] = np.exp(width)
+        for x in range(n_bin):
+            centre[slot, x] = given[x] + away
+        for k in range(n_centre):
+            for x in range(n_bin):
+                centre[slot, x] += vector[k] * basis[k, x]
+        if slot >= n_source or (source > 0 and n_width == 1):
+            for x in range(n_bin):
+                fwhm[slot, x] = fwhm[source if n_width > 1 else 0, x]  # as wide as one that comes before
+            continue
+        for x in range(n_bin):
+            fwhm[slot, x] = 0.0
+        for k in range(first_width, first_width + n_each):
+            for x in range(n_bin):
+                fwhm[slot, x] += vector[k] * basis[k, x]
+        for x in range(n_bin):
+            fwhm[slot, x] = np.exp(fwhm[slot, x])
 
 
 @compiled

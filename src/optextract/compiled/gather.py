@@ -6,10 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .linear import invert, normal
+from .linear import invert
 from .middle import middle_of_first
 
-__all__ = ["equal_shares", "light_of_columns", "lines_above", "means_of_light", "path_along", "sums_of_rows"]
+__all__ = [
+    "equal_shares",
+    "light_of_columns",
+    "lines_above",
+    "means_of_light",
+    "path_along",
+    "spreads",
+    "sums_of_rows",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -53,26 +61,33 @@ def light_of_columns(
     matrix, inverse = np.empty((n_profile, n_profile)), np.empty((n_profile, n_profile))
     vector, lower = np.empty(n_profile), np.empty((n_profile + 1, n_profile))
     known, seen = np.empty(n_profile, dtype=np.bool_), np.empty(n_profile, dtype=np.bool_)
-    values, weights, terms = np.empty((1, n_cross)), np.empty((1, n_cross)), np.empty((1, n_profile, n_cross))
+    values, weighted, good = np.empty(n_cross), np.empty(n_cross), np.empty(n_cross)
     for x in range(n_disp):
-        whole[x], strength[x] = True, 0.0
+        whole[x], strength[x], flux[x] = True, 0.0, 0.0
+        for y in range(n_cross):
+            good[y] = 1.0 if weight[x, y] > 0 else 0.0
+            values[y] = data[x, y] - background[x, y] if weight[x, y] > 0 else 0.0
         for t in range(n_profile):
-            total, part = 0.0, 0.0
+            total, part, right, own = 0.0, 0.0, 0.0, 0.0
             for y in range(n_cross):
                 share = abs(profiles[x, t, y])
                 total += share
-                part += share if weight[x, y] > 0 else 0.0
-                terms[0, t, y] = profiles[x, t, y]
+                part += share * good[y]
+                weighted[y] = weight[x, y] * profiles[x, t, y]
+                right += weighted[y] * values[y]
+                own += weighted[y] * profiles[x, t, y]
+            vector[t], matrix[t, t] = right, own
+            for s in range(t):
+                product = 0.0
+                for y in range(n_cross):
+                    product += weighted[y] * profiles[x, s, y]
+                matrix[t, s] = product
+                matrix[s, t] = product
             seen[t] = part > least * total
             whole[x] &= seen[t] or t >= n_source
             coefficients[x, t] = 0.0
-        flux[x] = 0.0
         if not whole[x]:
             continue
-        for y in range(n_cross):
-            weights[0, y] = weight[x, y]
-            values[0, y] = data[x, y] - background[x, y] if weight[x, y] > 0 else 0.0
-        normal(values, weights, terms, 0, matrix, vector)
         invert(matrix, inverse, known, lower)
         for t in range(n_profile):
             value = 0.0
@@ -114,7 +129,7 @@ def means_of_light(
     n_cross = data.shape[1]
     # a floor keeps the mean inside the bin where the flux is all noise
     floor = 0.1 * np.abs(flux).mean() + 1e-300
-    count, light = np.empty(n_cross), np.empty(n_cross)
+    count = np.empty(n_cross)
     for b in range(len(mean)):
         count[:] = 0.0
         mean[b], inverse[b] = 0.0, 0.0
@@ -123,15 +138,19 @@ def means_of_light(
             share = max(flux[x], 0.0) + floor
             total += share
             moment += share * x
-            light[:] = 0.0
-            for t in range(profiles.shape[1]):
-                for y in range(n_cross):
-                    light[y] += coefficients[x, t] * profiles[x, t, y]
+            bad = 0
             for y in range(n_cross):
                 good = whole[x] and weight[x, y] > 0
-                mean[b, y] += data[x, y] - background[x, y] if good else light[y]
+                mean[b, y] += data[x, y] - background[x, y] if good else 0.0
                 inverse[b, y] += 1.0 / weight[x, y] if good else 0.0
                 count[y] += 1.0 if good else 0.0
+                bad += 0 if good else 1
+            if bad == 0:
+                continue
+            for y in range(n_cross):
+                if not (whole[x] and weight[x, y] > 0):
+                    for t in range(profiles.shape[1]):
+                        mean[b, y] += coefficients[x, t] * profiles[x, t, y]
         column[b] = moment / total
         for y in range(n_cross):
             mean[b, y] /= edges[b + 1] - edges[b]
@@ -229,6 +248,51 @@ def lines_above(
             stands[x] = snr[x] > limit
             some |= stands[x]
     return some
+
+
+@compiled
+def spreads(
+    data: FloatArray,
+    weight: FloatArray,
+    columns: NDArray[np.intp],
+    rows: NDArray[np.intp],
+    fwhm: FloatArray,
+    least: FloatArray,
+    wide: NDArray[np.bool_],
+) -> None:
+    """Whether the brightest pixel near the trace has a neighbour that holds enough of what it holds itself.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+    columns : ndarray of int, shape (n,)
+        Those that are looked at.
+    rows : ndarray of int, shape (n_disp,)
+        Of the trace.
+    fwhm : ndarray, shape (n_disp,)
+    least : ndarray, shape (n,)
+        Part of its light, above the median of the column, that one of its neighbours must have.
+    wide : ndarray of bool, shape (n,)
+        Filled.
+    """
+    n_cross = data.shape[1]
+    ordered = np.empty(n_cross)
+    for k in range(len(columns)):
+        x, n = columns[k], 0
+        for y in range(n_cross):
+            if weight[x, y] > 0:
+                ordered[n] = data[x, y]
+                n += 1
+        level = middle_of_first(ordered, n)
+        peak, most, beside = 0, -np.inf, -np.inf
+        for y in range(n_cross):
+            near = abs(y - rows[x]) <= np.ceil(fwhm[x]) + 1
+            if near and weight[x, y] > 0 and data[x, y] - level > most:
+                peak, most = y, data[x, y] - level
+        for y in (peak - 1, peak + 1):
+            if 0 <= y < n_cross and weight[x, y] > 0:
+                beside = max(beside, data[x, y] - level)
+        wide[k] = beside > least[k] * most
 
 
 @compiled
