@@ -34,11 +34,13 @@ _RECIPES: tuple[dict[str, Any], ...] = (
 
 
 def _small_frame() -> Frame:
-    """A bright source with a hit of two pixels, photon noise from its own pixels and a sky that is bent, 25 x 200."""
+    """A bright source with a line and a hit of two pixels, photon noise of its own and a sky that is bent, 25 x 200."""
     random = np.random.default_rng(1)
     profile = Gaussian().integrate(25, np.full(200, 12.2), np.full(200, 2.0)).T
     sky = 20.0 + 40.0 * np.linspace(-1.0, 1.0, 25)[:, None] ** 2
-    flux = random.poisson(20_000.0 * profile + sky).astype(float)
+    light = np.full(200, 20_000.0)
+    light[60:65] = 1e6
+    flux = random.poisson(light * profile + sky).astype(float)
     flux[12:14, 100] += 30_000.0
     variance = np.maximum(flux, 1.0) + 9.0
     parts = {"poisson": variance - 9.0}
