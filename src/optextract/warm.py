@@ -34,17 +34,19 @@ _RECIPES: tuple[dict[str, Any], ...] = (
 
 
 def _small_frame() -> Frame:
-    """A bright source with two hits and a line, photon noise from its own pixels and a sky that is bent, 25 x 200.
+    """A bright source with two hits and two lines, photon noise from its own pixels and a sky that is bent, 25 x 200.
 
-    The faint hit is one only where the trace is known well, so that what was found before is revised; the line is more
-    compact than the continuum.
+    The faint hit is one only where the trace is known well, so that what was found before is revised; one line is so
+    bright that trace and width are fitted to its columns, the other more compact than the continuum.
     """
     random = np.random.default_rng(1)
     centre = np.full(200, 8.2)
     profile, compact = (Gaussian().integrate(25, centre, np.full(200, fwhm)).T for fwhm in (2.8, 2.1))
     line = 100_000.0 * np.exp(-0.5 * ((np.arange(200) - 150) / 2.5) ** 2)
+    light = np.full(200, 20_000.0)
+    light[20:25] = 1e6
     sky = 20.0 + 40.0 * np.linspace(-1.0, 1.0, 25)[:, None] ** 2
-    flux = random.poisson(20_000.0 * profile + line * compact + sky).astype(float)
+    flux = random.poisson(light * profile + line * compact + sky).astype(float)
     flux[8:10, 100] += 30_000.0
     flux[9, 60] += 1_000.0
     variance = np.maximum(flux, 1.0) + 9.0
