@@ -335,6 +335,8 @@ def test_each_loop_is_compiled_for_one_layout_only():
         {"background": {"degree": 1, "along": "column"}},
         {"nods": {"mode": "model", "offsets": (-5.0, 5.0)}},
         {"sources": {"find": "lines"}, "kernel": {"combine": "mean"}},
+        {"profile": {"fwhm": {"value": 1.4, "fixed": True}}, "trace": {"degree": 2}},
+        {"trace": {"coefficients": ({"value": 0.1, "fixed": True},)}, "background": {"degree": "none"}},
     ]
     for name in ("cosmic", "nods", "poisson20"):
         frame = make_scene(name, 1).frame

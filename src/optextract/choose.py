@@ -155,7 +155,7 @@ def choose_geometry(
     degrees = _degrees(auto[0], problem.free_centre, len(problem.bends), top)
     width_degrees = _degrees(auto[1], problem.free_width, len(problem.tapers), top_width)
     best = trust.cheapest(
-        largest.hessian,
+        contiguous(largest.hessian),
         largest.geometry.centre,
         largest.geometry.log_fwhm,
         _free(problem.free_centre, problem.bends, top + 1),
