@@ -60,13 +60,21 @@ def test_one_frame(benchmark, mid, name):
 
 
 @pytest.mark.benchmark(group="A real file, SMACS 6355, 41 x 1215")
-@pytest.mark.parametrize("name", ["extract", "read"])
+@pytest.mark.parametrize("name", ["extract", "specreduce", "read"])
 def test_real_file(benchmark, name):
     if not SMACS.is_file():
         pytest.skip(f"real data are absent: there is no {SMACS}")
     frame = ox.read(SMACS)
-    call = (lambda: ox.extract(frame)) if name == "extract" else (lambda: ox.read(SMACS))
-    timed(benchmark, f"optextract: {name}", int(name == "read"), call)
+    calls = {
+        "extract": ("optextract: all defaults", lambda: ox.extract(frame)),
+        "specreduce": (
+            "specreduce: trace, background, Gaussian Horne (gives NaN here)",
+            lambda: with_specreduce(frame, horne_gaussian),
+        ),
+        "read": ("optextract: reading the file", lambda: ox.read(SMACS)),
+    }
+    label, call = calls[name]
+    timed(benchmark, label, list(calls).index(name), call)
 
 
 @pytest.mark.benchmark(group="Cost against the number of columns, 25 rows")

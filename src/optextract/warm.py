@@ -1,6 +1,6 @@
 """Compile all loops now, so that nobody waits for them in the middle of work: ``python -m optextract.warm``.
 
-The first extraction after an installation compiles what it needs, which takes some ten seconds; what was compiled is
+The first extraction after an installation compiles what it needs, which takes about a minute; what was compiled is
 kept on disk, beside the package or, where that cannot be written to, in the user's folder for caches.
 """
 

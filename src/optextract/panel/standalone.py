@@ -208,7 +208,7 @@ def _import_host() -> None:
         cold = not warm.is_warm()
     finally:
         _imported.set()
-    if cold:  # once after an installation this takes some seconds: here, and not at the first touch of a control
+    if cold:  # once after an installation this takes a minute: here, and not at the first touch of a control
         warm.warm()
 
 
