@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 __all__ = ["Batch", "plan", "run_batch"]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

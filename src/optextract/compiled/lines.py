@@ -74,10 +74,11 @@ def _near_source(terms: FloatArray, n_source: int, x: int, near: BoolArray) -> N
             light = max(light, abs(terms[x, k, y]))
         near[y] = light > _WING
     for _ in range(_MARGIN):
-        end = near[n_cross - 1] | near[max(n_cross - 2, 0)]
-        for y in range(n_cross - 1):
-            near[y] |= near[y + 1]
-        near[n_cross - 1] = end
+        before = False
+        for y in range(n_cross):
+            own = near[y]
+            near[y] = own | before | near[min(y + 1, n_cross - 1)]
+            before = own
 
 
 @compiled
