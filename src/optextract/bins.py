@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import contiguous
-from .compiled.gather import equal_shares, path_along
+from .compiled.gather import equal_shares, means_of_light, path_along
 from .compiled.order import median_all
-from .compiled.sums import mean_all
 
 __all__ = [
     "Binned",
@@ -150,7 +149,21 @@ def mean_bins(data: FloatArray, weight: FloatArray, model: FloatArray, edges: ND
     if len(edges) == len(data) + 1:  # every column its own bin
         return Binned(np.where(weight > 0, data, model), weight, np.arange(len(data), dtype=float), edges)
     mean, inverse = np.empty((2, len(edges) - 1, data.shape[1]))
-    mean_all(contiguous(data), contiguous(weight), contiguous(model), edges.astype(np.intp), mean, inverse)
+    n_disp = len(data)
+    # the model is light of one profile per column, and every column counts as much
+    means_of_light(
+        contiguous(data),
+        np.zeros(data.shape),
+        contiguous(weight),
+        contiguous(model[:, None]),
+        np.ones((n_disp, 1)),
+        np.ones(n_disp, dtype=bool),
+        np.zeros(n_disp),
+        edges.astype(np.intp),
+        mean,
+        inverse,
+        np.empty(len(mean)),
+    )
     return Binned(mean, inverse, middle_of(edges), edges)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
+from .linear import coefficient
 
 __all__ = ["background_variance", "solve_final", "spread_along"]
 
@@ -89,15 +90,6 @@ def _project(profiles: FloatArray, weighted: FloatArray, x: int, vector: FloatAr
         for y in range(profiles.shape[2]):
             total += weighted[x, y] * profiles[x, t, y]
         vector[t] = total
-
-
-@compiled
-def _coefficient(covariance: FloatArray, x: int, vector: FloatArray, t: int) -> float:
-    """Solution for term t of column x."""
-    total = 0.0
-    for s in range(len(vector)):
-        total += (covariance[x, t, s] if covariance[x, t, s] < np.inf else 0.0) * vector[s]
-    return total
 
 
 @compiled
@@ -224,12 +216,12 @@ def solve_final(
             _project(profiles, model, x, vector)
             for k in range(n_source):
                 told = np.isfinite(with_all[x, k, k])
-                unrejected[x, k] = _coefficient(with_all, x, vector, k) if told else np.nan
+                unrejected[x, k] = coefficient(with_all, x, vector, k) if told else np.nan
         _project(profiles, residual, x, vector)
         for y in range(n_cross):
             model[x, y] = background[x, y]
         for t in range(n_term):
-            flux = _coefficient(inverse, x, vector, t)
+            flux = coefficient(inverse, x, vector, t)
             coefficients[x, t] = flux
             for y in range(n_cross):
                 model[x, y] += flux * profiles[x, t, y]

@@ -154,6 +154,7 @@ def means_of_light(
         column[b] = moment / total
         for y in range(n_cross):
             mean[b, y] /= edges[b + 1] - edges[b]
+            # the error of the good pixels' mean: a bin of which half is filled must not look better than its good half
             inverse[b, y] = count[y] * count[y] / inverse[b, y] if count[y] > 0 else 0.0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .linear import invert
+from .linear import coefficient, invert
 
 __all__ = ["covariances", "differing", "solve_known"]
 
@@ -119,9 +119,6 @@ def solve_known(
                 total += weighted[y] * terms[x, t, y]
             vector[t] = total
         for t in range(n_term):
-            total = 0.0
-            for s in range(n_term):
-                total += (covariance[x, t, s] if covariance[x, t, s] < np.inf else 0.0) * vector[s]
-            coefficients[x, t] = total
-            left -= total * vector[t]
+            coefficients[x, t] = coefficient(covariance, x, vector, t)
+            left -= coefficients[x, t] * vector[t]
         chi2[x] = max(left, 0.0)

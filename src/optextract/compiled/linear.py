@@ -211,6 +211,22 @@ def combine(terms: FloatArray, coefficients: FloatArray, image: FloatArray) -> N
 
 
 @compiled
+def known_part(covariance: FloatArray, x: int, t: int, s: int) -> float:
+    """Covariance of two terms of column x; zero for what no good pixel sees, whose variance is infinite."""
+    value = covariance[x, t, s]
+    return value if value < np.inf else 0.0
+
+
+@compiled
+def coefficient(covariance: FloatArray, x: int, vector: FloatArray, t: int) -> float:
+    """Solution for term t of column x, from the covariance (n_disp, n_term, n_term) and the equations' right side."""
+    total = 0.0
+    for s in range(len(vector)):
+        total += known_part(covariance, x, t, s) * vector[s]
+    return total
+
+
+@compiled
 def _sum_products(
     data: FloatArray, weight: FloatArray, basis: FloatArray, matrix: FloatArray, vector: FloatArray
 ) -> None:
@@ -311,7 +327,7 @@ def reduce_all(
             for t in range(n):
                 total = 0.0
                 for s in range(n):
-                    total += shared[i, s] * (covariance[x, s, t] if covariance[x, s, t] < np.inf else 0.0)
+                    total += shared[i, s] * known_part(covariance, x, s, t)
                 turned[i, t] = total
                 right[x, i] -= total * vector[t]
         for i in range(n_background):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .linear import invert, normal
+from .linear import invert, known_part, normal
 
 __all__ = ["leave_one_out"]
 
@@ -76,7 +76,7 @@ def leave_one_out(
         for t in range(n_term):
             linear[t] = coefficients[x, t]
             for s in range(n_term):
-                inverse[t, s] = covariance[x, t, s] if covariance[x, t, s] < np.inf else 0.0
+                inverse[t, s] = known_part(covariance, x, t, s)
         for turn in range(rounds):
             if turn > 0:
                 normal(data, left, terms, x, matrix, vector)
@@ -138,7 +138,7 @@ def _suspect_one(
     n_disp, n_cross = data.shape
     for x in range(n_disp):
         flux = coefficients[x, 0]
-        own = covariance[x, 0, 0] if covariance[x, 0, 0] < np.inf else 0.0  # where no pixel sees it
+        own = known_part(covariance, x, 0, 0)
         found = 0
         for y in range(n_cross):
             residual = data[x, y] - flux * terms[x, 0, y]
@@ -169,8 +169,7 @@ def _suspect(
         for y in range(n_cross):
             residual[y], most[y] = data[x, y], 0.0
         for t in range(n_term):
-            own = covariance[x, t, t]
-            error = np.sqrt(own) if 0.0 < own < np.inf else 0.0
+            error = np.sqrt(max(known_part(covariance, x, t, t), 0.0))
             flux = coefficients[x, t]
             for y in range(n_cross):
                 residual[y] -= flux * terms[x, t, y]
@@ -196,6 +195,6 @@ def _leverage(terms: FloatArray, covariance: FloatArray, x: int, y: int) -> floa
     for t in range(terms.shape[1]):
         turned = 0.0
         for s in range(terms.shape[1]):
-            turned += (covariance[x, t, s] if covariance[x, t, s] < np.inf else 0.0) * terms[x, s, y]
+            turned += known_part(covariance, x, t, s) * terms[x, s, y]
         total += turned * terms[x, t, y]
     return total

@@ -10,7 +10,6 @@ from ._jit import compiled
 __all__ = [
     "aperture",
     "hat_equations",
-    "mean_all",
     "side_pulls",
 ]
 
@@ -83,43 +82,6 @@ def aperture(
             else:
                 partial[x] = True
         total[x], count[x] = value, parts
-
-
-@compiled
-def mean_all(
-    data: FloatArray,
-    weight: FloatArray,
-    model: FloatArray,
-    edges: NDArray[np.intp],
-    mean: FloatArray,
-    inverse: FloatArray,
-) -> None:
-    """Means of the rows of each bin, bad pixels filled with the model: see `optextract.bins.mean_bins`.
-
-    Parameters
-    ----------
-    data, weight, model : ndarray, shape (n_disp, n_cross)
-    edges : ndarray of int, shape (n_bin + 1,)
-    mean, inverse : ndarray, shape (n_bin, n_cross)
-        Filled: mean values and their inverse variances.
-    """
-    n_cross = data.shape[1]
-    count = np.zeros(n_cross)
-    for b in range(len(edges) - 1):
-        for y in range(n_cross):
-            mean[b, y], inverse[b, y], count[y] = 0.0, 0.0, 0.0
-        for x in range(edges[b], edges[b + 1]):
-            for y in range(n_cross):
-                if weight[x, y] > 0:
-                    mean[b, y] += data[x, y]
-                    inverse[b, y] += 1.0 / weight[x, y]
-                    count[y] += 1.0
-                else:
-                    mean[b, y] += model[x, y]
-        for y in range(n_cross):
-            mean[b, y] /= edges[b + 1] - edges[b]
-            # the error of the good pixels' mean: a bin of which half is filled must not look better than its good half
-            inverse[b, y] = count[y] * count[y] / inverse[b, y] if count[y] > 0 else 0.0
 
 
 @compiled
