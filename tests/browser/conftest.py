@@ -100,6 +100,12 @@ def serve() -> Iterator[Callable[..., Server]]:
         server.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> None:
+    """What is expected of a page may take as long as a page may take to be there."""
+    pytest.importorskip("playwright.sync_api").expect.set_options(timeout=PATIENCE * 1000)
+
+
 @pytest.fixture
 def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[[Server], Any]]:
     """Open the app's page, an app of its own each time, and wait for the panel."""
@@ -110,7 +116,7 @@ def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable
         contexts.append(context)
         page = context.new_page()
         request.node._page = page
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE * 1000)
         page.asked = []
         page.on("request", lambda sent: page.asked.append(sent.url))
         page.goto(server.url)

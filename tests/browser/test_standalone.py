@@ -13,7 +13,10 @@ import optextract as ox
 from optextract import io
 from optextract.recipe import Recipe
 
-PlaywrightError = pytest.importorskip("playwright.sync_api").Error
+from .conftest import PATIENCE, Server
+
+playwright = pytest.importorskip("playwright.sync_api")
+PlaywrightError, expect = playwright.Error, playwright.expect
 
 PREVIEW = "rgb(199, 93, 44)"
 
@@ -35,16 +38,20 @@ def drawn(page: Any, colour: str = PREVIEW) -> list[str]:
     return page.evaluate(PATHS, colour)
 
 
+def wait_drawn(page: Any, old: list[str] | None = None) -> None:
+    """Wait for a preview in the viewers, another one than the old one."""
+    page.wait_for_function(
+        f"([colour, old]) => {{ const now = ({PATHS})(colour); return now.length && now[0] !== old; }}",
+        arg=[PREVIEW, old[0] if old else None],
+    )
+
+
 def open_step(page: Any, key: str) -> Any:
     step = page.locator(f".oe-{key}")
     if not step.locator(".v-expansion-panel-content--wrap, .v-expansion-panel-content__wrap").count():
         step.locator(".v-expansion-panel-header").click()
         step.locator(".v-expansion-panel-content__wrap").wait_for()
     return step
-
-
-def summary(page: Any, key: str) -> str:
-    return page.locator(f".oe-{key} .oe-summary").inner_text()
 
 
 def wait_summary(page: Any, key: str, text: str) -> None:
@@ -101,8 +108,8 @@ def choose_tool(page: Any, name: str, behind: str | None = None, place: int = 1)
 def test_the_whole_job(serve: Callable[..., Any], open_page: Any, layout: str, sample: Path, tmp_path: Path) -> None:
     page = open_page(serve(str(sample), "--layout", layout))
     page.wait_for_function("() => document.querySelector('.oe-kernel .oe-summary')?.innerText.includes('FWHM')")
+    wait_drawn(page)
     before = drawn(page)
-    assert before, "no preview in the viewers"
 
     # a rectangle, drawn with the mouse while the Region step is open, is the region
     open_step(page, "region")
@@ -113,16 +120,16 @@ def test_the_whole_job(serve: Callable[..., Any], open_page: Any, layout: str, s
         lambda: drag(page, point(box, 0.2, 0.25), point(box, 0.85, 0.8)),
         "() => document.querySelector('.oe-region .oe-summary').innerText.includes('rows ')",
     )
-    assert "columns " in summary(page, "region")
+    wait_summary(page, "region", "columns ")
+    wait_drawn(page, before)
     after_region = drawn(page)
-    assert after_region[0] != before[0]
 
     # another profile changes the preview
     kernel = open_step(page, "kernel")
     kernel.locator(".oe-profile-kind .v-select__slot").click()
     page.locator(".oe-profile-kind .v-list-item", has_text="moffat").click()
     wait_summary(page, "kernel", "moffat")
-    page.wait_for_function(f"([colour, old]) => ({PATHS})(colour)[0] !== old", arg=[PREVIEW, after_region[0]])
+    wait_drawn(page, after_region)
 
     # Extract: a new layer and a line in the table of results
     layers = page.evaluate(LAYERS)
@@ -159,9 +166,9 @@ def test_dragging_a_source_and_the_kernel_columns(serve: Callable[..., Any], ope
         lambda: drag(page, point(box, 0.3, 0.2), point(box, 0.6, 0.2)),
         "() => document.querySelectorAll('.oe-kernel-disp input')[1]?.value > 700",
     )
-    first, last = (float(kernel.locator(".oe-kernel-disp input").nth(end).input_value()) for end in (0, 1))
-    assert first == pytest.approx(0.3 * 1298, abs=15)
-    assert last == pytest.approx(0.6 * 1298, abs=15)
+    for end, place in ((0, 0.3), (1, 0.6)):
+        column = float(kernel.locator(".oe-kernel-disp input").nth(end).input_value())
+        assert column == pytest.approx(place * 1298, abs=15)
     choose_tool(page, "optextract:source", behind="optextract:columns", place=0)
     until(
         page,
@@ -191,9 +198,9 @@ def test_errors_are_shown_where_they_belong(serve: Callable[..., Any], open_page
     field = trace.locator(".oe-trace-degree input")
     field.fill("many")
     field.press("Enter")
-    page.wait_for_selector(".oe-error")
-    assert "trace.degree" in page.locator(".oe-error").inner_text()
-    assert "many" in trace.locator(".oe-trace-degree .v-messages__message").inner_text()
+    # one after the other: each change of the panel is a message of its own to the browser
+    expect(page.locator(".oe-error")).to_contain_text("trace.degree")
+    expect(trace.locator(".oe-trace-degree .v-messages")).to_contain_text("many")
     field.fill("1")
     field.press("Enter")
     page.wait_for_selector(".oe-error", state="detached")
@@ -216,7 +223,7 @@ def test_a_coefficient_is_bounded_and_held_in_the_table(
     for place, value in ((1, "-0.3"), (2, "-0.2")):
         line.locator("input[type=text]").nth(place).fill(value)
         line.locator("input[type=text]").nth(place).press("Tab")
-        page.wait_for_selector(".oe-error", state="attached" if place == 1 else "detached")
+        trace.locator(".oe-trace-coefficients .error--text").wait_for(state="attached" if place == 1 else "detached")
     page.wait_for_function(
         "() => document.querySelector('.oe-trace-coefficients tbody td:nth-child(2)').innerText === '-0.2'"
     )
@@ -225,15 +232,13 @@ def test_a_coefficient_is_bounded_and_held_in_the_table(
 
 
 def test_the_server_ends_with_its_last_page(browser: Any, sample: Path) -> None:
-    from .conftest import Server
-
     server = Server(str(sample), grace=8)
     try:
         page = browser.new_page()
         page.goto(server.url)
-        page.wait_for_selector(".oe-step", timeout=120_000)
+        page.wait_for_selector(".oe-step", timeout=PATIENCE * 1000)
         page.reload()
-        page.wait_for_selector(".oe-step", timeout=120_000)
+        page.wait_for_selector(".oe-step", timeout=PATIENCE * 1000)
         page.wait_for_timeout(1000)
         assert server.process.poll() is None, "loading the page again ended the server"
         page.close()

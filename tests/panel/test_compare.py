@@ -66,11 +66,9 @@ def test_what_the_archive_s_aperture_misses_is_said(fresh: Any, data_dir: Path) 
 
 def test_a_file_that_is_no_spectrum(plg: Any, sample: Path) -> None:
     panel = plg._obj
-    panel.x1d_path = str(sample)
-    panel.vue_compare_file()
+    panel.vue_compare_file(str(sample))
     assert str(sample) in panel.err_msg
-    panel.x1d_path = ""
-    panel.vue_compare_file()
+    panel.vue_compare_file("")
     assert panel.err_msg == ""
 
 

@@ -199,14 +199,30 @@ def test_the_button_below_the_table_exports_it(plg: Any, tmp_path: Path) -> None
 
     panel = plg._obj
     plg.extract()
-    panel.table_path = str(tmp_path / "results.ecsv")
-    panel.vue_export_table()
+    panel.vue_export_table(str(tmp_path / "results.ecsv"))
     assert panel.err_msg == ""
     assert panel.done_msg == f"table written to {tmp_path / 'results.ecsv'}"
     assert list(QTable.read(panel.table_path)["label"]) == list(plg.results["label"])
     # what is there is not overwritten, and the panel says so
-    panel.vue_export_table()
+    panel.vue_export_table(panel.table_path)
     assert "already exists" in panel.err_msg
+
+
+def test_a_button_acts_on_what_stands_beside_it(plg: Any, tmp_path: Path) -> None:
+    """The path that was typed last may be told to Python after the click, so the click brings it."""
+    panel = plg._obj
+    panel.save_path = panel.recipe_path = str(tmp_path / "before.txt")
+    panel.vue_save(str(tmp_path / "night_x1d.fits"))
+    panel.vue_export_recipe(str(tmp_path / "night.yaml"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["night.yaml", "night_x1d.fits"]
+    assert panel.save_path == str(tmp_path / "night_x1d.fits")
+    assert panel.recipe_path == str(tmp_path / "night.yaml")
+    before = plg.recipe
+    plg.recipe = before.updated(trace={"degree": 1})
+    panel.recipe_path = str(tmp_path / "before.txt")
+    panel.vue_import_recipe(str(tmp_path / "night.yaml"))
+    assert panel.err_msg == ""
+    assert plg.recipe == before
 
 
 def test_the_progress_bar_is_gone_when_the_work_is_done(fresh: Any, sample: Path) -> None:

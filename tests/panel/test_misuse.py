@@ -226,8 +226,7 @@ def test_a_recipe_that_cannot_be_read(plg: Any, tmp_path: Path) -> None:
     before = plg.recipe
     with pytest.raises(ox.RecipeError, match=r"unknown field 'trace\.degre'"):
         plg.import_recipe(tmp_path / "r.yaml")
-    plg._obj.recipe_path = str(tmp_path / "none.yaml")
-    plg._obj.vue_import_recipe()
+    plg._obj.vue_import_recipe(str(tmp_path / "none.yaml"))
     assert "cannot be read" in plg._obj.err_msg
     assert plg.recipe == before
 

@@ -269,29 +269,32 @@ class Actions(Part):
         """Add model, background and residual."""
         self._press(self.add_images, "model, background and residual are in the data collection")
 
-    def vue_save(self, _: Any = None) -> None:
+    # A path comes with the click: what was typed last may be told after it.
+
+    def vue_save(self, path: str) -> None:
         """Write the result to the file that is named in the panel."""
-        self._press(lambda: self.save(self.save_path), f"{self.save_path} written")
+        self.save_path = path
+        self._press(lambda: self.save(path), f"{path} written")
 
-    def vue_export_table(self, _: Any = None) -> None:
+    def vue_export_table(self, path: str) -> None:
         """Write the table of results to the file that is named in the panel."""
-        self._press(
-            lambda: self.export_table(Path(self.table_path).expanduser()), f"table written to {self.table_path}"
-        )
+        self.table_path = path
+        self._press(lambda: self.export_table(Path(path).expanduser()), f"table written to {path}")
 
-    def vue_export_recipe(self, _: Any = None) -> None:
+    def vue_export_recipe(self, path: str) -> None:
         """Write the recipe to the file that is named in the panel."""
-        self._press(
-            lambda: self.export_recipe(self.recipe_path), f"recipe written to {Path(self.recipe_path).resolve()}"
-        )
+        self.recipe_path = path
+        self._press(lambda: self.export_recipe(path), f"recipe written to {Path(path).resolve()}")
 
-    def vue_import_recipe(self, _: Any = None) -> None:
+    def vue_import_recipe(self, path: str) -> None:
         """Read the recipe from the file that is named in the panel."""
-        self._press(lambda: self.import_recipe(self.recipe_path), f"recipe read from {self.recipe_path}")
+        self.recipe_path = path
+        self._press(lambda: self.import_recipe(path), f"recipe read from {path}")
 
-    def vue_compare_file(self, _: Any = None) -> None:
+    def vue_compare_file(self, path: str) -> None:
         """Compare with the file that is named in the panel."""
-        self._press(lambda: self.compare_with(self.x1d_path if self.x1d_path.strip() else None))
+        self.x1d_path = path
+        self._press(lambda: self.compare_with(path if path.strip() else None))
 
     def vue_certify(self, _: Any = None) -> None:
         """Inject and recover, beside everything else: it takes seconds."""
