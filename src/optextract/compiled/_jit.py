@@ -18,7 +18,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
 
 #: Sums may be taken in another order, which is what lets them use vector instructions; NaN and infinity keep their
-#: meaning. On one machine the order is always the same.
+#: meaning. A sum stands in a loop that writes nothing: of one that writes the compiler makes two, and where the arrays
+#: lie in memory tells which is taken, and with it the last bits. ``tests/test_reproducible.py`` holds that.
 _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "nsz"},

@@ -25,6 +25,21 @@ def _median(values: FloatArray) -> float:
 
 
 @compiled
+def _total(snr: FloatArray) -> float:
+    """Root of the summed squared S/N above what noise gives; NaN without any.
+
+    The loop writes nothing: where one does, the compiler keeps two of it, and where the arrays lie in memory tells
+    which is taken, and with it the last bits of the sum.
+    """
+    total, n_finite = 0.0, 0
+    for value in snr:
+        if np.isfinite(value):
+            total += value * value - 1.0
+            n_finite += 1
+    return np.sqrt(max(total, 0.0)) if n_finite else np.nan
+
+
+@compiled
 def _ratio(flux: FloatArray, other: FloatArray, other_error: FloatArray) -> tuple[float, float]:
     """Ratio of two spectra by weighted sums, and its error."""
     top, bottom = 0.0, 0.0
@@ -79,7 +94,6 @@ def compare(
     box, own = np.empty(n_disp), np.empty(n_disp)
     without = np.zeros(n_disp, dtype=np.bool_)
     for k in range(n_source):
-        total, n_finite = 0.0, 0
         for x in range(n_disp):
             at = first + x
             snr[x] = flux[k, at] / error[k, at]
@@ -87,12 +101,8 @@ def compare(
             bound[x] = np.sqrt(inverse[x, k, k]) / np.sqrt(covariance[x, k, k])
             box[x], own[x] = box_flux[k, at] / inside[k, x], box_error[k, at] / inside[k, x]
             gain[x] = abs(1.0 / error[k, at]) * own[x] if inside[k, x] > 0 else np.nan
-            if np.isfinite(snr[x]):
-                total += snr[x] * snr[x] - 1.0
-                n_finite += 1
-            else:
-                without[x] = True
-        out[k, 0] = np.sqrt(max(total, 0.0)) if n_finite else np.nan
+            without[x] |= not np.isfinite(snr[x])
+        out[k, 0] = _total(snr)
         out[k, 1], out[k, 2], out[k, 3] = _median(snr), _median(gain), _median(bound)
         out[k, 4], out[k, 5] = _median(good[:, k].copy()), _median(effect)
         out[k, 6], out[k, 7] = _ratio(flux[k, first : first + n_disp], box, own)
