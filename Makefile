@@ -62,8 +62,8 @@ demo: $(STAMP)  ## extract 79 simulated files, say what came out, how fast and h
 	@mkdir -p $(DEMO)
 	$(PY) benchmarks/demo.py $(DEMO)
 
-test-slow: $(STAMP)  ## what takes longer than the suite should: kills, thousands of spectra, a full disk
-	OPTEXTRACT_SLOW=1 $(PY) -m pytest tests/batch/slow -s
+test-slow: $(STAMP)  ## what takes longer than the suite should: kills, thousands of spectra, a full disk, a browser that sleeps
+	OPTEXTRACT_SLOW=1 $(PY) -m pytest tests/batch/slow tests/browser/test_asleep.py -s
 
 # One thread: what is compared are methods, not the number of processors that each finds free.
 bench: export OPENBLAS_NUM_THREADS := 1

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 #: Seconds for a page to be there, on a machine that does other things too.
 PATIENCE = 120
 
+if os.environ.get("OPTEXTRACT_SLOW") != "1":  # `make test-slow` sets it
+    collect_ignore = ["test_asleep.py"]
+
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
@@ -31,6 +35,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         path = SCREENSHOTS / (re.sub(r"[^\w-]+", "_", item.name) + ".png")
         page.screenshot(path=path)
         report.sections.append(("screenshot", str(path)))
+        report.sections.append(("server", item._server.said()))  # type: ignore[attr-defined]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,31 +47,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
-class Server:
-    """``optextract app`` (or ``review``), as a person starts it."""
+class Started:
+    """A command that serves pages, from where it says its address until `close`."""
 
-    def __init__(self, *arguments: str, command: str = "app", grace: float = 3600) -> None:
-        words = [sys.executable, "-m", "optextract", command, "--no-browser", *arguments]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
-        environment["OPTEXTRACT_APP_GRACE"] = str(grace)
-        self.process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-        )
-        self.url = ""
-        self.said: list[str] = []
+    _last: str | None
+
+    def __init__(self, words: list[str], environment: dict[str, str], address: str) -> None:
+        # a file: a pipe that nobody reads is full some day, and what writes to it waits for ever
+        self._folder = tempfile.TemporaryDirectory(prefix="optextract-")
+        self._log, self._last = Path(self._folder.name) / "log", None
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore"} | environment
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
         start = time.monotonic()
-        assert self.process.stdout is not None
-        while time.monotonic() - start < PATIENCE:
-            line = self.process.stdout.readline()
-            self.said.append(line)
-            found = re.search(r"serving at (http://\S+)", line)
+        while time.monotonic() - start < PATIENCE and self.process.poll() is None:
+            found = re.search(address, self.said())
             if found:
                 self.url = found.group(1)
                 return
-            if self.process.poll() is not None:
-                break
+            time.sleep(0.1)
         self.close()
-        raise AssertionError("the app did not start:\n" + "".join(self.said))
+        raise AssertionError(f"{' '.join(words)} did not start:\n{self.said()}")
+
+    def said(self) -> str:
+        """Everything it has written."""
+        return self._log.read_text() if self._last is None else self._last
 
     def close(self) -> None:
         self.process.terminate()
@@ -75,8 +80,17 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self._last = self.said()
+        self._folder.cleanup()
+
+
+class Server(Started):
+    """``optextract app`` (or ``review``), as a person starts it."""
+
+    def __init__(self, *arguments: str, command: str = "app", grace: float = 3600) -> None:
+        words = [sys.executable, "-m", "optextract", command, "--no-browser", *arguments]
+        environment = {"PYTHONUNBUFFERED": "1", "OPTEXTRACT_APP_GRACE": str(grace)}
+        super().__init__(words, environment, r"serving at (http://\S+)")
 
 
 @pytest.fixture(scope="session")
@@ -107,15 +121,15 @@ def patient() -> None:
 
 
 @pytest.fixture
-def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[[Server], Any]]:
+def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[[Started], Any]]:
     """Open the app's page, an app of its own each time, and wait for the panel."""
     contexts = []
 
-    def go(server: Server, size: tuple[int, int] = (1600, 1000), wait: str = ".oe-step") -> Any:
+    def go(server: Started, size: tuple[int, int] = (1600, 1000), wait: str = ".oe-step") -> Any:
         context = browser.new_context(viewport={"width": size[0], "height": size[1]})
         contexts.append(context)
         page = context.new_page()
-        request.node._page = page
+        request.node._page, request.node._server = page, server
         page.set_default_timeout(PATIENCE * 1000)
         page.asked = []
         page.on("request", lambda sent: page.asked.append(sent.url))

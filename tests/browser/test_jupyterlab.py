@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import PATIENCE
+from .conftest import Started
 from .test_standalone import wait_summary
 
 pytest.importorskip("jupyterlab", reason="JupyterLab is not installed: pip install jupyterlab")
@@ -33,46 +30,18 @@ CELLS = (
 )
 
 
-class Lab:
+class Lab(Started):
     """JupyterLab with one notebook."""
 
     def __init__(self, folder: Path) -> None:
-        # the widgets' scripts are in the environment's own share/jupyter
-        environment = {
-            **os.environ,
-            "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
-            "PYTHONWARNINGS": "ignore",
-        }
         words = [
             sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
             "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}",
             f"--LabApp.user_settings_dir={folder / 'settings'}", f"--LabApp.workspaces_dir={folder / 'workspaces'}",
         ]  # fmt: skip
-        self.process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-        )
-        said, start = [], time.monotonic()
-        assert self.process.stdout is not None
-        while time.monotonic() - start < PATIENCE:
-            said.append(self.process.stdout.readline())
-            found = re.search(r"http://127\.0\.0\.1:\d+/lab", said[-1])
-            if found:
-                self.url = found.group(0)
-                return
-            if self.process.poll() is not None:
-                break
-        self.close()
-        raise AssertionError("JupyterLab did not start:\n" + "".join(said))
-
-    def close(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        # the widgets' scripts are in the environment's own share/jupyter
+        environment = {"JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter")}
+        super().__init__(words, environment, r"(http://127\.0\.0\.1:\d+/lab)")
 
 
 @pytest.fixture

@@ -174,7 +174,9 @@ def _serve(theme: str, port: int, browser: bool, announce: Callable[[str], None]
     solara.server.settings.theme.variant = solara.server.settings.ThemeVariant(theme)
     solara.server.settings.theme.loader = "plain"
     solara.server.settings.main.mode = "production"
-    server = solara.server.starlette.ServerStarlette(host="localhost", port=port)
+    # A page that draws for long on a busy machine answers no ping in time: the server would drop it, and solara gives
+    # the session up if the page does not find it again within seconds. A page that is closed ends its own connection.
+    server = solara.server.starlette.ServerStarlette(host="localhost", port=port, ws_ping_interval=None)
     server.serve_threaded()
     server.wait_until_serving()
     _log.info("serving at %s", server.base_url)
