@@ -13,7 +13,9 @@ from optextract.simulate import make_scene, pixel_profile
 
 def said(result):
     """What is said of a second source."""
-    return [sentence for sentence in result.quality["warnings"] if sentence.startswith("Two sources")]
+    return [
+        sentence for sentence in result.quality["warnings"] if sentence.startswith(("Two sources", "A second source"))
+    ]
 
 
 def test_two_sources_taken_for_one_are_told_with_their_rows():
@@ -34,15 +36,69 @@ def test_rows_are_those_of_the_frame():
     np.testing.assert_allclose(rows[1], rows[0], atol=0.15)
 
 
-@pytest.mark.parametrize("name", ["mid", "moffat", "curved", "nods", "cosmic"])
-def test_one_source_is_one(name):
+@pytest.mark.parametrize("number", [1, "auto"])
+@pytest.mark.parametrize("name", ["mid", "moffat", "curved", "nods", "cosmic", "lines", "emission", "faint"])
+def test_one_source_is_one(name, number):
     """Wings, a bend and negative twins all make a slice that is no single Gaussian, and are no second source."""
-    assert said(ox.extract(make_scene(name, 2).frame)) == []
+    result = ox.extract(make_scene(name, 2).frame, ox.Recipe(sources={"number": number}))
+    assert said(result) == []
+    assert result.n_source == 1
 
 
 def test_nothing_is_said_where_two_were_asked_for():
     frame = make_scene("blend", 1).frame
     assert said(ox.extract(frame, ox.Recipe(sources={"number": 2}))) == []
+
+
+def lit_in(columns, apart, ratio, name="mid"):
+    """A frame of a source and of a second one that is in some columns only."""
+    one = make_scene(name, 2)
+    light = ratio * one.truth.flux[0] * pixel_profile(np.arange(25), one.truth.centre[0] + apart, one.truth.fwhm[0])
+    light[:, : columns[0]] = light[:, columns[1] + 1 :] = 0.0
+    return one.frame.replace(flux=one.frame.flux + light), one.truth
+
+
+#: Fewer than half of the 1298 columns: their median shows nothing of it.
+PARTS = [((900, 999), 2.0, 0.3), ((900, 999), 6.0, 0.3), ((800, 1199), 3.0, 1.0), ((0, 299), 4.0, 1.0)]
+
+
+@pytest.mark.parametrize(("columns", "apart", "ratio"), PARTS)
+def test_a_source_in_part_of_the_columns_is_told(columns, apart, ratio):
+    frame, truth = lit_in(columns, apart, ratio)
+    result = ox.extract(frame)
+    (sentence,) = said(result)
+    row, first, last = re.fullmatch(
+        r"A second source, at row (\S+), shows in columns (\d+) to (\d+) \(chi2 lower by \d+\): its light may be "
+        r"in the flux there; set sources\.number to 2 or auto\.",
+        sentence,
+    ).groups()
+    assert columns[0] <= 0.5 * (int(first) + int(last)) <= columns[1]
+    assert float(row) == pytest.approx(np.median(truth.centre[0]) + apart, abs=0.4)
+    assert result.quality["second_source"]
+
+
+def test_rows_and_columns_are_those_of_the_frame_and_of_the_trace_there():
+    frame, _ = lit_in((900, 999), 3.0, 1.0)
+    (whole,), (part,) = said(ox.extract(frame)), said(ox.extract(frame, region={"cross": (4, 21), "disp": (500, 1200)}))
+    numbers = [[float(v) for v in re.findall(r"\d+\.?\d*", sentence)[:3]] for sentence in (whole, part)]
+    assert numbers[1][0] == pytest.approx(numbers[0][0], abs=0.2)
+    assert 900 < 0.5 * (numbers[1][1] + numbers[1][2]) < 999
+
+
+@pytest.mark.parametrize("number", [2, "auto"])
+@pytest.mark.parametrize(("columns", "apart", "ratio"), PARTS)
+def test_a_source_in_part_of_the_columns_is_taken_apart(columns, apart, ratio, number):
+    frame, truth = lit_in(columns, apart, ratio)
+    result = ox.extract(frame, ox.Recipe(sources={"number": number}))
+    assert result.n_source == 2
+    k = int(np.argmin(np.abs(np.median(result.centre, axis=1) - np.median(truth.centre[0]))))
+    np.testing.assert_allclose(result.centre[1 - k] - result.centre[k], apart, atol=0.15)
+    inside = np.zeros(1298, dtype=bool)
+    inside[columns[0] : columns[1] + 1] = True
+    for which, expected in ((k, np.ones(1298)), (1 - k, ratio * inside)):
+        pull = (result.flux[which] - expected * truth.flux[0]) / result.uncertainty[which]
+        assert np.sqrt(np.nanmean(pull[inside] ** 2)) == pytest.approx(1.0, abs=0.2)
+        assert np.sqrt(np.nanmean(pull[~inside] ** 2)) == pytest.approx(1.0, abs=0.1)
 
 
 def beside(apart, bend=0.0, ratio=1.0, shape="gaussian", snr=30.0):

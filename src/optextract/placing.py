@@ -14,7 +14,7 @@ from .kernel import Slice, cross_basis, fit_slice
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, moffat_between
 from .solve import solve_columns
 
-__all__ = ["Placement", "another_source", "is_explained", "place_across", "place_sources", "width_at"]
+__all__ = ["Placement", "another_source", "is_explained", "misfit_of", "place_across", "place_sources", "width_at"]
 
 FloatArray = NDArray[np.float64]
 
@@ -196,8 +196,8 @@ def place_across(
     if not tries:
         return placed
     slices = (cut, *others)
-    now = sum(_misfit(each, placed.positions, fewer.fwhm, nods) for each in slices)
-    chi2 = [sum(_misfit(each, positions, fewer.fwhm, nods) for each in slices) for positions in tries]
+    now = sum(misfit_of(each, placed.positions, fewer.fwhm, nods) for each in slices)
+    chi2 = [sum(misfit_of(each, positions, fewer.fwhm, nods) for each in slices) for positions in tries]
     pick = int(np.argmin(chi2))
     freedom = sum(max(int((each.binned.weight[0] > 0).sum()) - 4, 1) for each in slices)
     if now - chi2[pick] < _ACROSS * max(1.0, chi2[pick] / freedom):
@@ -205,8 +205,24 @@ def place_across(
     return Placement(tries[pick], fewer.fwhm, chi2[pick], placed.shape)
 
 
-def _misfit(cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...]) -> float:
-    """Chi2 of sources on a slice, all moved alike to where they fit best."""
+def misfit_of(cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...]) -> float:
+    """Find chi2 of sources on a slice, all moved alike to where they fit best.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    positions : tuple of float
+        Rows of the sources.
+    fwhm : float
+        Their FWHM, pixel.
+    nods : tuple of float
+        Offsets of negative twins, pixel.
+
+    Returns
+    -------
+    float
+    """
     n_cross = cut.binned.data.shape[1]
     centre = np.array(positions)[:, None] + _SHIFTS
     background = cross_basis(n_cross, 1)

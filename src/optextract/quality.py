@@ -108,7 +108,7 @@ def figures(
     words += _masked_away(window, start, choice, layers, final, recipe)
     words += _background_in_words(layers, final)
     words += _second_look(start, choice, trace)
-    second = _second_source(window, start, choice, layers, recipe)
+    second = _second_source(window, start, choice, layers, final, recipe)
     words += second
     columns = slice(window.column, window.column + window.n_disp)
     taken = _eaten(final.struck, flux[:, columns].T, unrejected[:, columns].T)
@@ -358,11 +358,15 @@ def _masked_away(
     ]
 
 
-def _second_source(window: Window, start: Start, choice: Choice, layers: Layers, recipe: Recipe) -> tuple[str, ...]:
-    """Whether two sources would have been better than one, asked where the fit is poor."""
-    if choice.noise <= _POOR or choice.fit.geometry.given is not None:
+def _second_source(
+    window: Window, start: Start, choice: Choice, layers: Layers, final: Final, recipe: Recipe
+) -> tuple[str, ...]:
+    """Whether two sources would have been better than one."""
+    if choice.fit.geometry.given is not None:
         return ()
-    return second_source(window, start, layers.centre, layers.fwhm, choice.fit.shape, recipe)
+    left = window.data - final.model  # of all pixels: rejection may have taken the whole of another source
+    poor = choice.noise > _POOR
+    return second_source(window, start, layers.centre, layers.fwhm, choice.fit.shape, recipe, left, poor)
 
 
 def _second_look(start: Start, choice: Choice, trace: TraceFit) -> list[str]:

@@ -1,0 +1,146 @@
+"""Sources that show in part of the columns: the slice, a median of many columns, hides what is in less than half."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bins import Binned, edges_uniform, median_bins
+from .kernel import Slice
+from .placing import Placement, another_source, is_explained, misfit_of, place_sources
+
+__all__ = ["another_in_a_section", "place_in_sections", "sections_of", "unexplained_sections"]
+
+FloatArray = NDArray[np.float64]
+
+_NUMBER = 12  # sections
+_LEAST = 8  # columns of one
+_TELLS = 6.0  # sigma of a pixel that a model leaves in a section
+
+
+def sections_of(data: FloatArray, weight: FloatArray) -> tuple[Slice, ...]:
+    """Coadd the columns of each of a dozen sections.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+        Pixel values and inverse variances (zero where bad), of traces that do not move.
+
+    Returns
+    -------
+    tuple of Slice
+    """
+    bins = _binned(data, weight)
+    edges = bins.edges.tolist()
+    return tuple(
+        Slice(
+            Binned(bins.data[b : b + 1], bins.weight[b : b + 1], bins.column[b : b + 1], bins.edges[b : b + 2]),
+            (edges[b], edges[b + 1] - 1),
+            edges[b + 1] - edges[b],
+        )
+        for b in range(len(edges) - 1)
+    )
+
+
+def _binned(data: FloatArray, weight: FloatArray) -> Binned:
+    n_disp = len(data)
+    return median_bins(data, weight, edges_uniform(n_disp, max(1, min(_NUMBER, n_disp // _LEAST))))
+
+
+def unexplained_sections(residual: FloatArray, weight: FloatArray) -> list[int]:
+    """Tell in which sections a model leaves more than noise.
+
+    Parameters
+    ----------
+    residual, weight : ndarray, shape (n_disp, n_cross)
+        What the model leaves of all pixels, and their inverse variances (zero where bad).
+
+    Returns
+    -------
+    list of int
+        Which ones of `sections_of`.
+    """
+    left = _binned(residual, weight)
+    return np.flatnonzero((np.abs(left.data) * np.sqrt(left.weight) > _TELLS).any(axis=1)).tolist()
+
+
+def another_in_a_section(
+    sections: tuple[Slice, ...],
+    positions: tuple[float, ...],
+    fwhm: float,
+    nods: tuple[float, ...],
+    fwhm_bounds: tuple[float, float],
+) -> tuple[float, float, tuple[int, int]] | None:
+    """Look for one source more in each section by itself.
+
+    Parameters
+    ----------
+    sections : tuple of Slice
+        From `sections_of`, or some of them.
+    positions : tuple of float
+        Rows of the sources so far.
+    fwhm : float
+        Their FWHM, pixel.
+    nods : tuple of float
+        Offsets of negative twins, pixel.
+    fwhm_bounds : tuple of float
+        Limits of the FWHM, pixel.
+
+    Returns
+    -------
+    row : float
+        Of the new source.
+    evidence : float
+        For it: see `optextract.placing.another_source`.
+    columns : tuple of int
+        First and last column of the section that shows it best.
+
+    None in place of these where no section shows one.
+    """
+    best = None
+    for cut in sections:
+        seen = another_source(cut, positions, fwhm, nods, fwhm_bounds)
+        if seen is not None and np.isfinite(seen[1]) and (best is None or seen[1] > best[1]):
+            rows = np.array(seen[0].positions)
+            away = np.abs(rows[:, None] - np.array(positions)).min(axis=1)
+            best = float(rows[away.argmax()]), seen[1], cut.columns
+    return best
+
+
+def place_in_sections(
+    sections: tuple[Slice, ...],
+    cut: Slice,
+    placed: Placement,
+    nods: tuple[float, ...],
+    fwhm_bounds: tuple[float, float],
+) -> Placement:
+    """Take the last source from the section that shows it, where the slice does not show it.
+
+    Parameters
+    ----------
+    sections : tuple of Slice
+        From `sections_of`.
+    cut : Slice
+        The kernel slice.
+    placed : Placement
+        Two sources or more, as the slice shows them.
+    nods : tuple of float
+        Offsets of negative twins, pixel.
+    fwhm_bounds : tuple of float
+        Limits of the FWHM, pixel.
+
+    Returns
+    -------
+    Placement
+        The same where it explains all sections, or better than what any of them shows.
+    """
+    now = [misfit_of(each, placed.positions, placed.fwhm, nods) for each in sections]
+    if all(is_explained(each, misfit) for each, misfit in zip(sections, now, strict=True)):
+        return placed
+    fewer = place_sources(cut, placed.positions[0], placed.fwhm, len(placed.positions) - 1, nods, fwhm_bounds)
+    seen = another_in_a_section(sections, fewer.positions, fewer.fwhm, nods, fwhm_bounds)
+    if seen is None:
+        return placed
+    positions = (*fewer.positions, seen[0])
+    misfit = sum(misfit_of(each, positions, fewer.fwhm, nods) for each in sections)
+    return placed if sum(now) < misfit else Placement(positions, fewer.fwhm, misfit, placed.shape)
