@@ -20,7 +20,7 @@ from .placing import another_source, place_across, place_sources, width_at
 from .recipe import Recipe
 from .robust import median
 from .sections import another_in_a_section, place_in_sections, sections_of
-from .straight import bend_of, straight_slice, straightened
+from .straight import bend_of, straight_slice
 from .templates import place_template
 from .widths import own_widths
 from .window import Window
@@ -130,9 +130,11 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         positions, width = named, width_at(flat, named, fwhm0, nods, bounds) if detection.found else fwhm0
     elif detection.found or named:
         placed_on = place_sources(flat, named[0] if named else first, fwhm0, number, nods, bounds)
-        if number > 1 and bend is None and from_data and not detection.lines and recipe.kernel.disp is None:
-            placed_on = place_across(flat, _beside(window, columns, recipe), placed_on, nods, bounds)
-            placed_on = place_in_sections(sections_of(window.data, window.weight), flat, placed_on, nods, bounds)
+        if number > 1 and from_data and not detection.lines and recipe.kernel.disp is None:
+            if bend is None:
+                placed_on = place_across(flat, _beside(window, columns, recipe), placed_on, nods, bounds)
+            sections = sections_of(window.data, window.weight, bend)
+            placed_on = place_in_sections(sections, flat, placed_on, nods, bounds)
         positions, width = placed_on.positions, placed_on.fwhm
         positions = (*named[:1], *positions[1:]) if named else _planned_first(positions, planned)
     else:
@@ -154,8 +156,8 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if from_data and sources.number == "auto" and not detection.lines and may_add:
         positions, width = _add_sources(flat, positions, width, nods, bounds)
         if len(positions) == 1:  # three that overlap look like two with wings that they do not have
-            still = (window.data, window.weight) if bend is None else straightened(window.data, window.weight, bend)
-            seen_beside = another_in_a_section(sections_of(*still), positions, width, nods, bounds)
+            sections = sections_of(window.data, window.weight, bend)
+            seen_beside = another_in_a_section(sections, positions, width, nods, bounds)
             if seen_beside is not None and seen_beside[1] >= SECOND_EVIDENCE:
                 positions = (*positions, seen_beside[0])
         positions = _planned_first(positions, named[0] if named else planned)

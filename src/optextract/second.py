@@ -82,10 +82,8 @@ def second_source(
         return ()
     middle = window.n_disp // 2
     row, width = float(centre[0, middle]), float(np.median(fwhm[0]))
-    still = (window.data, window.weight)
-    if np.ptp(centre[0]) > _STILL * width:
-        still = straightened(*still, centre[0] - row)
-    sections = sections_of(*still)
+    bend = centre[0] - row if np.ptp(centre[0]) > _STILL * width else None
+    sections = sections_of(window.data, window.weight, bend)
     beside = another_in_a_section(tuple(sections[b] for b in where), (row,), width, (), bounds)
     if beside is None or beside[1] < SECOND_EVIDENCE:
         return ()

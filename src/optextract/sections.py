@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from .bins import Binned, edges_uniform, median_bins
 from .kernel import Slice
 from .placing import Placement, another_source, is_explained, misfit_of, place_sources
+from .straight import straightened
 
 __all__ = ["another_in_a_section", "place_in_sections", "sections_of", "unexplained_sections"]
 
@@ -18,19 +19,21 @@ _LEAST = 8  # columns of one
 _TELLS = 6.0  # sigma of a pixel that a model leaves in a section
 
 
-def sections_of(data: FloatArray, weight: FloatArray) -> tuple[Slice, ...]:
+def sections_of(data: FloatArray, weight: FloatArray, bend: FloatArray | None = None) -> tuple[Slice, ...]:
     """Coadd the columns of each of a dozen sections.
 
     Parameters
     ----------
     data, weight : ndarray, shape (n_disp, n_cross)
-        Pixel values and inverse variances (zero where bad), of traces that do not move.
+        Pixel values and inverse variances (zero where bad).
+    bend : ndarray, shape (n_disp,), optional
+        Rows by which the traces are off a straight row: moved back by whole ones.
 
     Returns
     -------
     tuple of Slice
     """
-    bins = _binned(data, weight)
+    bins = _binned(data, weight) if bend is None else _binned(*straightened(data, weight, bend))
     edges = bins.edges.tolist()
     return tuple(
         Slice(
