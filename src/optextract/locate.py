@@ -133,8 +133,9 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         if number > 1 and from_data and not detection.lines and recipe.kernel.disp is None:
             if bend is None:
                 placed_on = place_across(flat, _beside(window, columns, recipe), placed_on, nods, bounds)
-            sections = sections_of(window.data, window.weight, bend)
-            placed_on = place_in_sections(sections, flat, placed_on, nods, bounds)
+            if not nods:
+                sections = sections_of(window.data, window.weight, bend)
+                placed_on = place_in_sections(sections, flat, placed_on, bounds)
         positions, width = placed_on.positions, placed_on.fwhm
         positions = (*named[:1], *positions[1:]) if named else _planned_first(positions, planned)
     else:
@@ -155,9 +156,9 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     may_add = path is None and (bend is not None or not detection.curved)
     if from_data and sources.number == "auto" and not detection.lines and may_add:
         positions, width = _add_sources(flat, positions, width, nods, bounds)
-        if len(positions) == 1:  # three that overlap look like two with wings that they do not have
+        if len(positions) == 1 and not nods:  # three that overlap look like two with wings that they do not have
             sections = sections_of(window.data, window.weight, bend)
-            seen_beside = another_in_a_section(sections, positions, width, nods, bounds)
+            seen_beside = another_in_a_section(sections, positions, width, bounds)
             if seen_beside is not None and seen_beside[1] >= SECOND_EVIDENCE:
                 positions = (*positions, seen_beside[0])
         positions = _planned_first(positions, named[0] if named else planned)

@@ -84,7 +84,7 @@ def second_source(
     row, width = float(centre[0, middle]), float(np.median(fwhm[0]))
     bend = centre[0] - row if np.ptp(centre[0]) > _STILL * width else None
     sections = sections_of(window.data, window.weight, bend)
-    beside = another_in_a_section(tuple(sections[b] for b in where), (row,), width, (), bounds)
+    beside = another_in_a_section(tuple(sections[b] for b in where), (row,), width, bounds)
     if beside is None or beside[1] < SECOND_EVIDENCE:
         return ()
     place, evidence, (first, last) = beside
