@@ -14,7 +14,16 @@ from .kernel import Slice, cross_basis, fit_slice
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, moffat_between
 from .solve import solve_columns
 
-__all__ = ["Placement", "another_source", "is_explained", "misfit_of", "place_across", "place_sources", "width_at"]
+__all__ = [
+    "Placement",
+    "another_source",
+    "fits_better",
+    "is_explained",
+    "misfit_of",
+    "place_across",
+    "place_sources",
+    "width_at",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -199,10 +208,27 @@ def place_across(
     now = sum(misfit_of(each, placed.positions, fewer.fwhm, nods) for each in slices)
     chi2 = [sum(misfit_of(each, positions, fewer.fwhm, nods) for each in slices) for positions in tries]
     pick = int(np.argmin(chi2))
-    freedom = sum(max(int((each.binned.weight[0] > 0).sum()) - 4, 1) for each in slices)
-    if now - chi2[pick] < _ACROSS * max(1.0, chi2[pick] / freedom):
+    if not fits_better(slices, now, chi2[pick]):
         return placed
     return Placement(tries[pick], fewer.fwhm, chi2[pick], placed.shape)
+
+
+def fits_better(slices: tuple[Slice, ...], now: float, other: float) -> bool:
+    """Whether other places fit slices so much better that a source is taken from another slice than the kernel's.
+
+    Parameters
+    ----------
+    slices : tuple of Slice
+        The slices.
+    now, other : float
+        Chi2 of all of them with the sources as they are placed, and as they may be.
+
+    Returns
+    -------
+    bool
+    """
+    freedom = sum(max(int((each.binned.weight[0] > 0).sum()) - 4, 1) for each in slices)
+    return now - other >= _ACROSS * max(1.0, other / freedom)
 
 
 def misfit_of(cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...]) -> float:

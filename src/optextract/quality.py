@@ -364,9 +364,8 @@ def _second_source(
     """Whether two sources would have been better than one."""
     if choice.fit.geometry.given is not None:
         return ()
-    left = window.data - final.model  # of all pixels: rejection may have taken the whole of another source
     poor = choice.noise > _POOR
-    return second_source(window, start, layers.centre, layers.fwhm, choice.fit.shape, recipe, left, poor)
+    return second_source(window, start, layers.centre, layers.fwhm, choice.fit.shape, recipe, final.model, poor)
 
 
 def _second_look(start: Start, choice: Choice, trace: TraceFit) -> list[str]:

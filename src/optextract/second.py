@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Slice, coadd, fit_slice
+from .kernel import coadd, fit_slice
 from .limits import width_bounds
 from .locate import SECOND_EVIDENCE, Start
 from .placing import another_source, is_explained
@@ -31,7 +31,7 @@ def second_source(
     fwhm: FloatArray,
     shape: Shape,
     recipe: Recipe,
-    residual: FloatArray,
+    model: FloatArray,
     poor: bool,
 ) -> tuple[str, ...]:
     """Say where two sources fit better than the one that was asked for.
@@ -48,10 +48,10 @@ def second_source(
         Their profile.
     recipe : Recipe
         The settings.
-    residual : ndarray, shape (n_disp, n_cross)
-        What the final model leaves.
+    model : ndarray, shape (n_disp, n_cross)
+        The final one; sections in which it leaves more than noise are looked at.
     poor : bool
-        Whether the fit of the trace is: then the slice is looked at, and else only what the residual points at.
+        Whether the fit of the trace is: then the slice is looked at first.
 
     Returns
     -------
@@ -61,45 +61,59 @@ def second_source(
     if start.problem.nods or len(centre) > 1 or not start.from_data or start.detection.lines:
         return ()  # twins a little off look like sources
     bounds = width_bounds(recipe, window, ())
+    found = _on_the_slice(window, start, centre[0], fwhm[0], shape, recipe, bounds) if poor else ""
+    if not found:
+        # of all pixels: rejection may have taken the whole of another source
+        where = unexplained_sections(window.data - model, window.weight)
+        found = _in_a_section(window, where, centre[0], float(np.median(fwhm[0])), bounds) if where else ""
     number = "2" if recipe.sources.number == "auto" else "2 or auto"
-    if poor:
-        at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
-        row, width = float(centre[0, at]), float(fwhm[0, at])
-        cut = _along(window, start.cut, centre[0], _STILL * width, recipe)
-        own = replace(start.problem, shape=shape.at(cut.binned.column), index_shape=None, prior_centre=None, rows=())
-        # wings that the profile has are no source
-        if not is_explained(cut, fit_slice(cut, (row,), width, own).chi2):
-            # of two that were taken for one, each is narrower than what was fitted
-            seen = another_source(cut, (row,), width, (), bounds)
-            if seen is not None and seen[1] >= SECOND_EVIDENCE:
-                rows = " and ".join(f"{place + window.row:.1f}" for place in sorted(seen[0].positions))
-                return (
-                    f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[1]:.0f}): "
-                    f"set sources.number to {number}.",
-                )
-    where = unexplained_sections(residual, window.weight)
-    if not where:
-        return ()
-    middle = window.n_disp // 2
-    row, width = float(centre[0, middle]), float(np.median(fwhm[0]))
-    bend = centre[0] - row if np.ptp(centre[0]) > _STILL * width else None
-    sections = sections_of(window.data, window.weight, bend)
-    beside = another_in_a_section(tuple(sections[b] for b in where), (row,), width, bounds)
-    if beside is None or beside[1] < SECOND_EVIDENCE:
-        return ()
-    place, evidence, (first, last) = beside
-    away = float(centre[0, (first + last) // 2]) - row + window.row
+    return (f"{found} set sources.number to {number}.",) if found else ()
+
+
+def _on_the_slice(
+    window: Window,
+    start: Start,
+    centre: FloatArray,
+    fwhm: FloatArray,
+    shape: Shape,
+    recipe: Recipe,
+    bounds: tuple[float, float],
+) -> str:
+    """What is said of two sources that were taken for one on the kernel slice; nothing where there are none."""
+    at = int(np.clip(round(start.cut.centre_column), 0, window.n_disp - 1))
+    row, width = float(centre[at]), float(fwhm[at])
+    cut = start.cut
+    bend = _bend(centre, cut.columns, float(np.interp(cut.centre_column, window.columns, centre)), width)
+    if bend is not None:
+        cut = coadd(*straightened(window.data, window.weight, bend), cut.columns, recipe.kernel.combine)
+    own = replace(start.problem, shape=shape.at(cut.binned.column), index_shape=None, prior_centre=None, rows=())
+    if is_explained(cut, fit_slice(cut, (row,), width, own).chi2):
+        return ""  # wings that the profile has are no source
+    # of two that were taken for one, each is narrower than what was fitted
+    seen = another_source(cut, (row,), width, (), bounds)
+    if seen is None or seen[1] < SECOND_EVIDENCE:
+        return ""
+    rows = " and ".join(f"{place + window.row:.1f}" for place in sorted(seen[0].positions))
+    return f"Two sources, at rows {rows}, fit the kernel slice better than one (chi2 lower by {seen[1]:.0f}):"
+
+
+def _in_a_section(
+    window: Window, where: list[int], centre: FloatArray, width: float, bounds: tuple[float, float]
+) -> str:
+    """What is said of a second source that some sections show; nothing where they show none."""
+    row = float(centre[window.n_disp // 2])
+    sections = sections_of(window.data, window.weight, _bend(centre, (0, window.n_disp - 1), row, width))
+    seen = another_in_a_section(tuple(sections[b] for b in where), (row,), width, bounds)
+    if seen is None or seen[1] < SECOND_EVIDENCE:
+        return ""
+    place, evidence, (first, last) = seen
+    away = float(centre[(first + last) // 2]) - row + window.row
     return (
         f"A second source, at row {place + away:.1f}, shows in columns {first + window.column} to "
-        f"{last + window.column} (chi2 lower by {evidence:.0f}): its light may be in the flux there; set "
-        f"sources.number to {number}.",
+        f"{last + window.column} (chi2 lower by {evidence:.0f}): its light may be in the flux there;"
     )
 
 
-def _along(window: Window, cut: Slice, centre: FloatArray, still: float, recipe: Recipe) -> Slice:
-    """The slice, or one of the same columns that follows the trace: that of one that moves is too broad."""
-    first, last = cut.columns
-    if np.ptp(centre[first : last + 1]) <= still:
-        return cut
-    shift = centre - np.interp(cut.centre_column, window.columns, centre)
-    return coadd(*straightened(window.data, window.weight, shift), cut.columns, recipe.kernel.combine)
+def _bend(centre: FloatArray, columns: tuple[int, int], row: float, width: float) -> FloatArray | None:
+    """Rows by which a trace is off a row, if it moves in these columns: on a slice along rows it is too broad then."""
+    return None if np.ptp(centre[columns[0] : columns[1] + 1]) <= _STILL * width else centre - row

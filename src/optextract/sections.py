@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from .bins import Binned, edges_uniform, median_bins
 from .kernel import Slice
-from .placing import Placement, another_source, is_explained, misfit_of, place_sources
+from .placing import Placement, another_source, fits_better, is_explained, misfit_of, place_sources
 from .straight import straightened
 
 __all__ = ["another_in_a_section", "place_in_sections", "sections_of", "unexplained_sections"]
@@ -21,7 +21,6 @@ FloatArray = NDArray[np.float64]
 _NUMBER = 12  # sections
 _LEAST = 8  # columns of one
 _WIDTHS, _EXACT = (0.6, 1.7), 0.005  # of the slice's FWHM: between what a section's is looked for, and how well
-_DROP = 25.0  # of chi2, over the reduced one that is left, for which a source is taken from a section
 _TELLS = 6.0  # sigma of a pixel that a model leaves in a section
 
 
@@ -146,8 +145,7 @@ def place_in_sections(
         return placed
     positions = (*fewer.positions, seen[0])
     misfit = sum(_misfit(each, positions, fewer.fwhm) for each in sections)
-    freedom = sum(max(int((each.binned.weight[0] > 0).sum()) - 4, 1) for each in sections)
-    if sum(now) - misfit < _DROP * max(1.0, misfit / freedom):
+    if not fits_better(sections, sum(now), misfit):
         return placed
     return Placement(positions, fewer.fwhm, misfit, placed.shape)
 

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from .conftest import Server
 from .test_standalone import open_step, wait_summary
-
-
-def processes_below(parent: int) -> list[int]:
-    """All processes that descend from one."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it has ended
-            continue
-    found, before = {parent}, 0
-    while len(found) > before:
-        before = len(found)
-        found |= {process for process, above in parents.items() if above in found}
-    return sorted(found - {parent})
 
 
 def test_the_session_outlives_a_browser_that_sleeps(open_page: Any, sample: Path) -> None:
@@ -32,15 +17,13 @@ def test_the_session_outlives_a_browser_that_sleeps(open_page: Any, sample: Path
     try:
         page = open_page(server)
         wait_summary(page, "trace", "rms")
-        asleep = [
-            process for process in processes_below(os.getpid()) if "chrom" in Path(f"/proc/{process}/comm").read_text()
-        ]
+        asleep = [child for child in psutil.Process().children(recursive=True) if "chrom" in child.name()]
         assert asleep
         for process in asleep:
-            os.kill(process, signal.SIGSTOP)
+            process.suspend()
         time.sleep(50)  # a server that pings gives up after 40 s
         for process in asleep:
-            os.kill(process, signal.SIGCONT)
+            process.resume()
         time.sleep(5)
         field = open_step(page, "trace").locator(".oe-trace-degree input")
         field.fill("2")

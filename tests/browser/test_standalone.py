@@ -107,7 +107,7 @@ def choose_tool(page: Any, name: str, behind: str | None = None, place: int = 1)
 
 def test_the_whole_job(serve: Callable[..., Any], open_page: Any, layout: str, sample: Path, tmp_path: Path) -> None:
     page = open_page(serve(str(sample), "--layout", layout))
-    page.wait_for_function("() => document.querySelector('.oe-kernel .oe-summary')?.innerText.includes('FWHM')")
+    wait_summary(page, "kernel", "FWHM")
     wait_drawn(page)
     before = drawn(page)
 
@@ -157,7 +157,7 @@ def test_the_whole_job(serve: Callable[..., Any], open_page: Any, layout: str, s
 
 def test_dragging_a_source_and_the_kernel_columns(serve: Callable[..., Any], open_page: Any, sample: Path) -> None:
     page = open_page(serve(str(sample), "--layout", "jdaviz"))
-    page.wait_for_function("() => document.querySelector('.oe-kernel .oe-summary')?.innerText.includes('FWHM')")
+    wait_summary(page, "kernel", "FWHM")
     kernel = open_step(page, "kernel")
     choose_tool(page, "optextract:columns", behind="optextract:source")
     box = image_box(page)
@@ -188,12 +188,12 @@ def test_works_without_internet(serve: Callable[..., Any], open_page: Any, sampl
 
 def test_no_file_opens_a_simulated_sample(serve: Callable[..., Any], open_page: Any) -> None:
     page = open_page(serve())
-    page.wait_for_function("() => document.querySelector('.oe-source .oe-summary')?.innerText.includes('sample_s2d')")
+    wait_summary(page, "source", "sample_s2d")
 
 
 def test_errors_are_shown_where_they_belong(serve: Callable[..., Any], open_page: Any, sample: Path) -> None:
     page = open_page(serve(str(sample), "--layout", "jdaviz"))
-    page.wait_for_function("() => document.querySelector('.oe-trace .oe-summary')?.innerText.includes('rms')")
+    wait_summary(page, "trace", "rms")
     trace = open_step(page, "trace")
     field = trace.locator(".oe-trace-degree input")
     field.fill("many")
@@ -211,7 +211,7 @@ def test_a_coefficient_is_bounded_and_held_in_the_table(
 ) -> None:
     """Limits come one after the other; what is ticked without a value is held where it was fitted."""
     page = open_page(serve(str(sample), "--layout", layout))
-    page.wait_for_function("() => document.querySelector('.oe-trace .oe-summary')?.innerText.includes('rms')")
+    wait_summary(page, "trace", "rms")
     trace = open_step(page, "trace")
     degree = trace.locator(".oe-trace-degree input")
     degree.fill("1")
