@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .linear import coefficient, invert
+from .lanes import factor, square_inverse
+from .linear import coefficient
 
 __all__ = ["covariances", "differing", "solve_known"]
 
 FloatArray = NDArray[np.float64]
+
+_BLOCK = 64  # columns whose matrices are inverted together: they stay in the processor's cache
 
 
 @compiled
@@ -30,8 +33,10 @@ def differing(first: FloatArray, second: FloatArray, out: NDArray[np.bool_]) -> 
 
 
 @compiled
-def _normal_matrix(weight: FloatArray, terms: FloatArray, x: int, part: FloatArray, matrix: FloatArray) -> None:
-    """Normal matrix of column x; two terms by two, as sums that are taken together cost little more than one."""
+def _normal_matrix(
+    weight: FloatArray, terms: FloatArray, x: int, part: FloatArray, matrix: FloatArray, slot: int
+) -> None:
+    """Normal matrix of column x up to its diagonal; two terms by two: sums that are taken together cost little more."""
     n_term, n_cross = terms.shape[1], terms.shape[2]
     for t in range(n_term):
         for y in range(n_cross):
@@ -42,22 +47,20 @@ def _normal_matrix(weight: FloatArray, terms: FloatArray, x: int, part: FloatArr
             first += part[t, y] * terms[x, t, y]
             both += part[t + 1, y] * terms[x, t, y]
             second += part[t + 1, y] * terms[x, t + 1, y]
-        matrix[t, t], matrix[t + 1, t + 1] = first, second
-        matrix[t, t + 1] = matrix[t + 1, t] = both
+        matrix[t, t, slot], matrix[t + 1, t, slot], matrix[t + 1, t + 1, slot] = first, both, second
         for s in range(t):
             first, second = 0.0, 0.0
             for y in range(n_cross):
                 first += part[t, y] * terms[x, s, y]
                 second += part[t + 1, y] * terms[x, s, y]
-            matrix[t, s] = matrix[s, t] = first
-            matrix[t + 1, s] = matrix[s, t + 1] = second
+            matrix[t, s, slot], matrix[t + 1, s, slot] = first, second
     if n_term % 2:
         t = n_term - 1
         for s in range(n_term):
             first = 0.0
             for y in range(n_cross):
                 first += part[t, y] * terms[x, s, y]
-            matrix[t, s] = matrix[s, t] = first
+            matrix[t, s, slot] = first
 
 
 @compiled
@@ -78,21 +81,37 @@ def covariances(
         Filled; infinite variance for a term that no good pixel sees.
     """
     n_disp, n_term, n_cross = terms.shape
-    matrix, inverse, lower = np.zeros((n_term, n_term)), np.zeros((n_term, n_term)), np.zeros((n_term + 1, n_term))
-    seen, part = np.zeros(n_term, dtype=np.bool_), np.empty((n_term, n_cross))
-    for x in range(n_disp):
-        if len(other) and _same(weight, other_weight, x):
-            for t in range(n_term):
-                for s in range(n_term):
-                    covariance[x, t, s] = other[x, t, s]
-            continue
-        _normal_matrix(weight, terms, x, part, matrix)
-        invert(matrix, inverse, seen, lower)
+    # matrices side by side are inverted in vectors
+    most = min(_BLOCK, n_disp)
+    matrix, scale = np.empty((n_term, n_term, most)), np.empty((n_term + 1, most))
+    part, columns = np.empty((n_term, n_cross)), np.empty(most, dtype=np.intp)
+    x = 0
+    while x < n_disp:
+        n = 0
+        while x < n_disp and n < most:
+            if len(other) and _same(weight, other_weight, x):
+                for t in range(n_term):
+                    for s in range(n_term):
+                        covariance[x, t, s] = other[x, t, s]
+            else:
+                _normal_matrix(weight, terms, x, part, matrix, n)
+                columns[n] = x
+                n += 1
+            x += 1
+        if n == 0:
+            break
         for t in range(n_term):
-            for s in range(n_term):
-                covariance[x, t, s] = inverse[t, s]
-            if not seen[t]:
-                covariance[x, t, t] = np.inf
+            for s in range(t + 1):
+                for k in range(n, most):
+                    matrix[t, s, k] = 0.0
+        factor(matrix, scale)
+        square_inverse(matrix, scale)
+        for k in range(n):
+            for t in range(n_term):
+                for s in range(t + 1):
+                    covariance[columns[k], t, s] = covariance[columns[k], s, t] = matrix[t, s, k]
+                if scale[t, k] == 0.0:
+                    covariance[columns[k], t, t] = np.inf
 
 
 @compiled

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["Sizes", "project", "sums_of_background"]
+__all__ = ["Sizes", "factor", "project", "sums_of_background", "square_inverse"]
 
 FloatArray = NDArray[np.float64]
 
@@ -114,10 +114,16 @@ def _sum_products(
 
 
 @compiled
-def _factor(matrix: FloatArray, scale: FloatArray) -> None:
-    """Cholesky's factor of each matrix, scaled to unit diagonal, in its place; the inverses of its own diagonal there.
+def factor(matrix: FloatArray, scale: FloatArray) -> None:
+    """Cholesky's factor of each matrix, scaled to unit diagonal: see `optextract.compiled.linear.invert`.
 
-    `scale` is filled, (n_term, n_bin): zero for terms that no good pixel sees. See `optextract.compiled.linear.invert`.
+    Parameters
+    ----------
+    matrix : ndarray, shape (n_term, n_term, n_bin)
+        Positive matrices up to their diagonals, which become the factors, with the inverses of their own diagonals
+        there.
+    scale : ndarray, shape (n_term + 1, n_bin)
+        Filled: of each term, zero for those that no good pixel sees; the last row is room to work in.
     """
     n_term, n_bin = len(matrix), matrix.shape[2]
     for i in range(n_term):
@@ -148,6 +154,39 @@ def _factor(matrix: FloatArray, scale: FloatArray) -> None:
                 matrix[i, i, x] -= matrix[i, k, x] * matrix[i, k, x]
         for x in range(n_bin):
             matrix[i, i, x] = 1.0 / np.sqrt(max(matrix[i, i, x], 1e-16))
+
+
+@compiled
+def square_inverse(lower: FloatArray, scale: FloatArray) -> None:
+    """Inverse of each matrix up to its diagonal, in the place of what `factor` made of it.
+
+    Parameters
+    ----------
+    lower : ndarray, shape (n_term, n_term, n_bin)
+        Factors, which become the inverses; zero rows and columns for terms that no good pixel sees.
+    scale : ndarray, shape (n_term + 1, n_bin)
+        From `factor`; the last row is room to work in.
+    """
+    n_term, n_bin = len(lower), lower.shape[2]
+    # the factor's own inverse, then the square of that
+    for j in range(n_term):
+        for i in range(j + 1, n_term):
+            for x in range(n_bin):
+                scale[n_term, x] = lower[i, j, x] * lower[j, j, x]
+            for k in range(j + 1, i):
+                for x in range(n_bin):
+                    scale[n_term, x] += lower[i, k, x] * lower[k, j, x]
+            for x in range(n_bin):
+                lower[i, j, x] = -scale[n_term, x] * lower[i, i, x]
+    for i in range(n_term):
+        for j in range(i + 1):
+            for x in range(n_bin):
+                lower[i, j, x] *= lower[i, i, x]
+            for k in range(i + 1, n_term):
+                for x in range(n_bin):
+                    lower[i, j, x] += lower[k, i, x] * lower[k, j, x]
+            for x in range(n_bin):
+                lower[i, j, x] *= scale[i, x] * scale[j, x]
 
 
 @compiled
@@ -237,7 +276,7 @@ def _solve(
     """Coefficients of all terms, (n_term, n_bin), with the factor of their normal matrix and its scale."""
     n_term, n_bin = linear.shape
     _sum_products(data, weight, fixed, terms, reach, background, weighted, lower, linear)
-    _factor(lower, scale)
+    factor(lower, scale)
     for t in range(n_term):
         for x in range(n_bin):
             linear[t, x] *= scale[t, x]
