@@ -8,7 +8,7 @@ import pytest
 from optextract.bins import edges_uniform, mean_bins, split_moving
 from optextract.compiled import gather
 from optextract.profiles import Gaussian
-from optextract.solve import model_of, solve_columns
+from optextract.solve import known_of, model_of, solve_columns
 
 N_DISP, N_CROSS = 60, 17
 LEAST = 0.3
@@ -51,7 +51,8 @@ def test_columns_are_solved_where_enough_is_seen_of_their_sources(pixels):
     data, background, weight, profiles = pixels
     coefficients, whole = np.empty((N_DISP, 3)), np.empty(N_DISP, dtype=bool)
     flux, strength = np.empty(N_DISP), np.empty(N_DISP)
-    gather.light_of_columns(*pixels, 2, LEAST, coefficients, whole, flux, strength)
+    covariance = known_of(weight, profiles).covariance
+    gather.light_of_columns(*pixels, covariance, 2, LEAST, coefficients, whole, flux, strength)
     seen = (profiles * (weight > 0)[:, None, :]).sum(axis=2) > LEAST * profiles.sum(axis=2)
     np.testing.assert_array_equal(whole, seen[:, :2].all(axis=1))
     assert not whole[10:14].any()

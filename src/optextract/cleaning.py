@@ -53,9 +53,10 @@ _SPARE_SNR, _SPARE_LIGHT = 20.0, 0.01  # where a pipeline's own rejection is tru
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """Profiles of all columns (sources, then their negative twins), and the trace and width of the sources."""
+    """Profiles of all columns (sources, then their negative twins), the sources' own, and their trace and width."""
 
     profiles: FloatArray
+    sources: FloatArray
     centre: FloatArray
     fwhm: FloatArray
 
@@ -63,7 +64,7 @@ class _Model:
 def _model(window: Window, geometry: Geometry, shape: Shape, nods: tuple[float, ...]) -> _Model:
     centre, fwhm = evaluate(geometry, window.columns)
     profiles = terms_of(shape.at(window.columns), centre, fwhm, nods, np.zeros((0, window.n_cross)), window.n_cross)
-    return _Model(profiles, centre, fwhm)
+    return _Model(profiles, contiguous(profiles[:, : len(centre)]), centre, fwhm)
 
 
 def _laid_out(
@@ -73,7 +74,7 @@ def _laid_out(
     nods = choice.fit.geometry.moved(start.problem.nods)
     model = _model(window, choice.fit.geometry, choice.fit.shape, nods)
     mode, nod_pixels = mask_or_model(window, model.centre, model.fwhm, recipe.nods.mode, nods)
-    profiles = _compose(model.profiles, len(model.centre), mode, recipe)
+    profiles = _compose(model.profiles, model.sources, mode, recipe)
     weight = np.where(nod_pixels, 0.0, window.weight) if mode == "mask" else window.weight
     clear = clear_of(window, model.centre, model.fwhm, nods)
     if recipe.background.rows is not None:
@@ -110,11 +111,11 @@ def sweep(frame: Frame, window: Window, start: Start, choice: Choice, recipe: Re
     near = near_rows(model.centre, model.fwhm, window.n_cross)
     rough = rough_background(window, weight, choice, start, clear, near)
     noise = _pixel_noise(window, rough, weight, clear)
-    found, _ = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
+    found, known = _reject(frame, window, weight, profiles, model, choice, rough, noise, recipe, _FIRST_FLOOR)
     kept = _without(weight, found.pixels)
     kept = _without_lines(kept, found)
     slow = _slow_noise(window, rough, kept, clear)
-    return Swept(profiles, model.centre, model.fwhm, rough, found, kept, mode, slow)
+    return Swept(profiles, model.centre, model.fwhm, rough, found, kept, mode, slow, known)
 
 
 def clean(
@@ -188,7 +189,7 @@ def clean(
     if (found.pixels != swept.rejected.pixels).any():
         background = _background(window, kept, profiles, model, clear, recipe, background)
     slow = _slow_noise(window, background.image, kept, clear)
-    sources = _mixed(model.profiles[:, : len(model.centre)], found)
+    sources = _mixed(model.sources, found)
     return Layers(
         profiles,
         sources,
@@ -208,9 +209,9 @@ def clean(
     )
 
 
-def _compose(profiles: FloatArray, n_source: int, mode: str, recipe: Recipe) -> FloatArray:
+def _compose(profiles: FloatArray, sources: FloatArray, mode: str, recipe: Recipe) -> FloatArray:
     """Linear terms of sources and negative twins: twins free, part of their source where depths are given, or none."""
-    sources = profiles[:, :n_source]
+    n_source = sources.shape[1]
     if mode != "model":
         return sources
     depths = recipe.nods.depths
@@ -252,8 +253,8 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
     modelled = layers.nod_mode == "model" and recipe.nods.depths is None
     if wanted == "auto" and modelled and min(np.abs(nods)) < _TWINS_APART * median(layers.fwhm):
         return layers  # between twins of free depth a correction of the wings and the depths are one and the same
-    model = _Model(layers.model, layers.centre, layers.fwhm)
-    n_source = len(model.centre)
+    n_source = len(layers.centre)
+    model = _Model(layers.model, layers.model[:, :n_source], layers.centre, layers.fwhm)
     offsets = (0.0, *nods) if modelled else (0.0,)
     count = n_source * len(offsets)
     correction = correct_profile(
@@ -270,7 +271,7 @@ def polish(frame: Frame, window: Window, start: Start, choice: Choice, layers: L
         return layers
     better = model.profiles.copy()
     better[:, :count] = correction.profiles
-    profiles = _compose(better, n_source, layers.nod_mode, recipe)
+    profiles = _compose(better, better[:, :n_source], layers.nod_mode, recipe)
     before = layers.background
     like = before if before.rows is not None else None  # its rows are those that are clear
     background = _background(window, layers.kept, profiles, model, layers.clear, recipe, like)
@@ -408,7 +409,8 @@ def _reject(
     plain = solve_columns(data, weight, profiles, known)
     misfit = measure_misfit(data, weight, profiles, plain, model.centre, model.fwhm, noise)
     floor = max(misfit.floor if settings.floor == "auto" else settings.floor, least_floor)
-    tolerance = misfit.tolerance(profiles[:, :n_source], floor)
+    sources = model.sources if profiles is model.profiles else profiles[:, :n_source]
+    tolerance = misfit.tolerance(sources, floor)
     found = reject(
         data,
         weight,

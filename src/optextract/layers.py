@@ -43,6 +43,8 @@ class Swept:
         "ignore", "mask" or "model".
     slow : float
         Empirical factor on the errors of 20 columns together.
+    known : Known or None
+        What is known of the linear terms for the weights before rejection.
     """
 
     profiles: FloatArray
@@ -53,6 +55,7 @@ class Swept:
     kept: FloatArray
     nod_mode: str
     slow: float
+    known: Known | None
 
 
 @dataclass(frozen=True, eq=False)

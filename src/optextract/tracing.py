@@ -19,6 +19,7 @@ from .locate import Start
 from .profiles import Gaussian
 from .recipe import Recipe
 from .robust import median
+from .solve import known_of
 from .stripes import find_stripes
 from .window import Window
 
@@ -197,7 +198,8 @@ def _second_bins(window: Window, swept: Swept) -> Binned:
     )
     coefficients, whole = np.empty((n_disp, n_profile)), np.empty(n_disp, dtype=bool)
     flux, strength = np.empty(n_disp), np.empty(n_disp)
-    gather.light_of_columns(*pixels, len(swept.centre), _LEAST_SEEN, coefficients, whole, flux, strength)
+    covariance = known_of(swept.kept, swept.profiles, swept.known).covariance
+    gather.light_of_columns(*pixels, covariance, len(swept.centre), _LEAST_SEEN, coefficients, whole, flux, strength)
     # no column counts for more than a bin: one cosmic ray must not take the bins from all others
     edges = edges_by_signal(strength, _BIN_SNR**2, _MOST_BINS, most=_BIN_SNR**2)
     edges = split_moving(edges, swept.centre[0], _MOST_MOVE * swept.fwhm[0])

@@ -99,8 +99,10 @@ class Window:
         They lie in memory as before, column after column: to turn them would take longer than to make them.
         """
         if self.data.size < self.shape[0] * self.shape[1]:
-            part, image = image, np.full((self.shape[1], *image.shape[1:-1], self.shape[0]), fill, dtype=image.dtype)
-            image[self.column : self.column + self.n_disp, ..., self.row : self.row + self.n_cross] = part
+            part, image = image, np.empty((self.shape[1], *image.shape[1:-1], self.shape[0]), dtype=image.dtype)
+            first, last, top, bottom = self.column, self.column + self.n_disp, self.row, self.row + self.n_cross
+            image[:first], image[last:], image[..., :top], image[..., bottom:] = fill, fill, fill, fill
+            image[first:last, ..., top:bottom] = part
         return np.moveaxis(image, 0, -1)
 
     def along(self, values: FloatArray, fill: float = np.nan) -> FloatArray:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .linear import invert
+from .linear import coefficient
 from .middle import middle_of_first
 
 __all__ = [
@@ -28,6 +28,7 @@ def light_of_columns(
     background: FloatArray,
     weight: FloatArray,
     profiles: FloatArray,
+    covariance: FloatArray,
     n_source: int,
     least: float,
     coefficients: FloatArray,
@@ -43,6 +44,8 @@ def light_of_columns(
         Pixel values, their background and inverse variances (zero where bad).
     profiles : ndarray, shape (n_disp, n_profile, n_cross)
         Sources first.
+    covariance : ndarray, shape (n_disp, n_profile, n_profile)
+        Of the coefficients for these weights; infinite variance of a profile that no pixel sees.
     n_source : int
         Their number.
     least : float
@@ -58,46 +61,30 @@ def light_of_columns(
         Filled: its squared S/N above what noise alone gives, zero at least.
     """
     n_disp, n_profile, n_cross = profiles.shape
-    matrix, inverse = np.empty((n_profile, n_profile)), np.empty((n_profile, n_profile))
-    vector, lower = np.empty(n_profile), np.empty((n_profile + 1, n_profile))
-    known, seen = np.empty(n_profile, dtype=np.bool_), np.empty(n_profile, dtype=np.bool_)
-    values, weighted, good = np.empty(n_cross), np.empty(n_cross), np.empty(n_cross)
+    vector, seen = np.empty(n_profile), np.empty(n_profile, dtype=np.bool_)
+    weighted, good = np.empty(n_cross), np.empty(n_cross)
     for x in range(n_disp):
         whole[x], strength[x], flux[x] = True, 0.0, 0.0
         for y in range(n_cross):
             good[y] = 1.0 if weight[x, y] > 0 else 0.0
-            values[y] = data[x, y] - background[x, y] if weight[x, y] > 0 else 0.0
+            weighted[y] = weight[x, y] * (data[x, y] - background[x, y]) if weight[x, y] > 0 else 0.0
         for t in range(n_profile):
-            total, part, right, own = 0.0, 0.0, 0.0, 0.0
+            total, part, right = 0.0, 0.0, 0.0
             for y in range(n_cross):
                 share = abs(profiles[x, t, y])
                 total += share
                 part += share * good[y]
-                weighted[y] = weight[x, y] * profiles[x, t, y]
-                right += weighted[y] * values[y]
-                own += weighted[y] * profiles[x, t, y]
-            vector[t], matrix[t, t] = right, own
-            for s in range(t):
-                product = 0.0
-                for y in range(n_cross):
-                    product += weighted[y] * profiles[x, s, y]
-                matrix[t, s] = product
-                matrix[s, t] = product
+                right += weighted[y] * profiles[x, t, y]
+            vector[t] = right
             seen[t] = part > least * total
             whole[x] &= seen[t] or t >= n_source
-            coefficients[x, t] = 0.0
-        if not whole[x]:
-            continue
-        invert(matrix, inverse, known, lower)
         for t in range(n_profile):
-            value = 0.0
-            for s in range(n_profile):
-                value += inverse[t, s] * vector[s]
+            value = coefficient(covariance, x, vector, t) if whole[x] else 0.0
             coefficients[x, t] = value if seen[t] else 0.0
-            if t < n_source:
+            if t < n_source and whole[x]:
                 flux[x] = value if t == 0 else max(flux[x], value)
-                if known[t]:
-                    strength[x] = max(strength[x], value * value / inverse[t, t] - 1.0)
+                if covariance[x, t, t] < np.inf:
+                    strength[x] = max(strength[x], value * value / covariance[x, t, t] - 1.0)
 
 
 @compiled

@@ -37,31 +37,27 @@ def fill_places(
     """
     n_cross, n, n_source = terms.shape[2], len(cubics), len(centre)
     step = (high - low) / n
-    reach = max(-low, high)
+    reach, begin = max(-low, high), low / step
+    piece, part, value = np.empty(n_cross + 1, dtype=np.uint32), np.empty(n_cross + 1), np.empty(n_cross + 1)
     for x in range(terms.shape[0]):
         for k in range(n_source):
             # a division for each edge of a pixel would take most of the time
             scale, half = 1.0 / (fwhm[k, x] * step), reach * fwhm[k, x]
             for o in range(len(offsets)):
                 middle, slot = centre[k, x] + offsets[o], o * n_source + k
-                first = int(min(max(np.floor(middle - half + 0.5), 0.0), float(n_cross)))
-                last = int(min(max(np.ceil(middle + half + 0.5), float(first)), float(n_cross)))
-                for y in range(first):
+                first = int(min(max(middle - half + 0.5, 0.0), float(n_cross)))
+                last = min(int(min(max(middle + half + 0.5, 0.0), float(n_cross))) + 1, n_cross)
+                # the cumulative distribution at the edges of the pixels, beyond the table its ends; in two loops, of
+                # which only the one that looks up has to go from edge to edge
+                start = (first - 0.5 - middle) * scale - begin
+                for y in range(last - first + 1):
+                    inside = min(max(start + y * scale, 0.0), float(n))
+                    i = min(np.int32(inside), np.int32(n - 1))
+                    piece[y], part[y] = np.uint32(i), inside - i
+                for y in range(last - first + 1):
+                    i, t = piece[y], part[y]
+                    value[y] = cubics[i, 0] + t * (cubics[i, 1] + t * (cubics[i, 2] + t * cubics[i, 3]))
+                for y in range(n_cross):
                     terms[x, slot, y] = 0.0
-                for y in range(last, n_cross):
-                    terms[x, slot, y] = 0.0
-                start = (0.5 - middle) * scale - low / step
-                before = _cumulative(start + (first - 1.0) * scale, cubics)
-                for y in range(first, last):
-                    after = _cumulative(start + y * scale, cubics)
-                    terms[x, slot, y] = after - before
-                    before = after
-
-
-@compiled
-def _cumulative(s: float, cubics: FloatArray) -> float:
-    """Cumulative distribution, s pieces from where the table begins; beyond the table its ends."""
-    inside = min(max(s, 0.0), float(len(cubics)))
-    i = min(int(inside), len(cubics) - 1)
-    t = inside - i
-    return cubics[i, 0] + t * (cubics[i, 1] + t * (cubics[i, 2] + t * cubics[i, 3]))
+                for y in range(last - first):
+                    terms[x, slot, first + y] = value[y + 1] - value[y]
