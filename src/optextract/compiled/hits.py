@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
+from .lanes import backward, factor, forward, measure
 from .linear import invert, normal
 from .middle import middle_of_first
 
@@ -232,6 +233,19 @@ def _brightest(flux: FloatArray, error: FloatArray, x: int, level: float, flank:
 
 
 @compiled
+def _add_row(
+    data: FloatArray, weight: FloatArray, terms: FloatArray, y: int, matrix: FloatArray, vector: FloatArray, slot: int
+) -> float:
+    """Add what row y adds to the normal equations; gives what it adds to the weighted sum of squares."""
+    for i in range(len(vector)):
+        part = weight[0, y] * terms[0, i, y]
+        vector[i, slot] += part * data[0, y]
+        for j in range(i + 1):
+            matrix[i, j, slot] += part * terms[0, j, y]
+    return weight[0, y] * data[0, y] * data[0, y]
+
+
+@compiled
 def _best_run(
     data: FloatArray,
     weight: FloatArray,
@@ -245,6 +259,8 @@ def _best_run(
     most: float,
 ) -> None:
     """Put the cheapest explanation of one column into `pixels`: as they are, or a run between two rows instead.
+
+    All explanations are solved side by side; what is left beside a run is the rows before it and those after it.
 
     Parameters
     ----------
@@ -262,40 +278,82 @@ def _best_run(
         Flux of the neighbours, and the highest that a line may have.
     """
     _, n_term, n_cross = terms.shape
-    matrix, inverse = np.zeros((n_term, n_term)), np.zeros((n_term, n_term))
-    lower, vector, seen = np.zeros((n_term + 1, n_term)), np.zeros(n_term), np.zeros(n_term, dtype=np.bool_)
-    left, best = np.zeros((1, n_cross)), np.inf
-    first, last = -1, -1
-    for length in range(_LONGEST + 1):
-        for start in range(low, high - length + 1) if length else range(1):
-            removed = 0
-            for y in range(n_cross):
-                if length and low <= y < high:
-                    out = start <= y < start + length
-                else:
-                    out = pixels[x, y]
-                left[0, y] = 0.0 if out else weight[0, y]
-                removed += out and weight[0, y] > 0
-            cost = normal(data, left, terms, 0, matrix, vector)
-            invert(matrix, inverse, seen, lower)
-            flux = 0.0
-            for t in range(n_term):
-                value = 0.0
-                for s in range(n_term):
-                    value += inverse[t, s] * vector[s]
-                cost -= value * vector[t]
-                if t == 0:
-                    flux = value
-            cost = max(cost, 0.0) + price * removed
-            if seen[0]:
-                spread = inverse[0, 0] + (0.5 * level) ** 2
-                if spread > 0:
-                    cost += min((flux - level) ** 2 / spread, _SURPRISE)
-                if flux > most + 3.0 * np.sqrt(inverse[0, 0]):
-                    cost += _NO_LINE
-            if cost < best:
-                best = cost
-                first, last = (start, start + length) if length else (-1, -1)
+    # normal equations up to a row and from a row on, of rows that are kept in any case the first
+    n_edge = high - low + 1
+    before, after = np.zeros((n_term, n_term, n_edge)), np.zeros((n_term, n_term, n_edge))
+    up_to, from_on = np.zeros((n_term, n_edge)), np.zeros((n_term, n_edge))
+    square_to, square_on, good = np.zeros(n_edge), np.zeros(n_edge), np.zeros(n_edge)
+    outside, n_inside = 0, 0
+    for y in range(n_cross):
+        if not low <= y < high:
+            if pixels[x, y]:
+                outside += weight[0, y] > 0
+            else:
+                square_to[0] += _add_row(data, weight, terms, y, before, up_to, 0)
+        n_inside += low <= y < high and pixels[x, y] and weight[0, y] > 0
+    for e in range(1, n_edge):
+        for i in range(n_term):
+            up_to[i, e] = up_to[i, e - 1]
+            from_on[i, n_edge - 1 - e] = from_on[i, n_edge - e]
+            for j in range(i + 1):
+                before[i, j, e] = before[i, j, e - 1]
+                after[i, j, n_edge - 1 - e] = after[i, j, n_edge - e]
+        y, z = low + e - 1, high - e
+        square_to[e] = square_to[e - 1] + _add_row(data, weight, terms, y, before, up_to, e)
+        here = _add_row(data, weight, terms, z, after, from_on, n_edge - 1 - e)
+        square_on[n_edge - 1 - e] = square_on[n_edge - e] + here
+        good[e] = good[e - 1] + (weight[0, y] > 0)
+    n_run = 1
+    for length in range(1, _LONGEST + 1):
+        n_run += max(n_edge - length, 0)
+    matrix, scale = np.zeros((n_term, n_term, n_run)), np.empty((n_term + 1, n_run))
+    vector, left = np.zeros((n_term, n_run)), np.zeros(n_run)
+    removed, start_of, length_of = np.empty(n_run), np.zeros(n_run, dtype=np.intp), np.zeros(n_run, dtype=np.intp)
+    # as they are
+    left[0], removed[0] = square_to[0], outside + n_inside
+    for i in range(n_term):
+        vector[i, 0] = up_to[i, 0]
+        for j in range(i + 1):
+            matrix[i, j, 0] = before[i, j, 0]
+    for y in range(low, high):
+        if not pixels[x, y]:
+            left[0] += _add_row(data, weight, terms, y, matrix, vector, 0)
+    r = 1
+    for length in range(1, _LONGEST + 1):
+        for start in range(n_edge - length):
+            end = start + length
+            for i in range(n_term):
+                vector[i, r] = up_to[i, start] + from_on[i, end]
+                for j in range(i + 1):
+                    matrix[i, j, r] = before[i, j, start] + after[i, j, end]
+            left[r], removed[r] = square_to[start] + square_on[end], outside + good[end] - good[start]
+            start_of[r], length_of[r] = low + start, length
+            r += 1
+    factor(matrix, scale)
+    for t in range(n_term):
+        for k in range(n_run):
+            vector[t, k] *= scale[t, k]
+    forward(matrix, vector)
+    for t in range(n_term):
+        for k in range(n_run):
+            left[k] -= vector[t, k] * vector[t, k]
+    backward(matrix, vector)
+    for k in range(n_run):
+        vector[0, k] *= scale[0, k]
+    flux, error = np.empty((1, n_run)), np.empty((1, n_run))
+    measure(matrix, scale, vector, flux, error)
+    first, last, best = -1, -1, np.inf
+    for k in range(n_run):
+        cost = max(left[k], 0.0) + price * removed[k]
+        if scale[0, k] > 0.0:
+            spread = error[0, k] ** 2 + (0.5 * level) ** 2
+            if spread > 0:
+                cost += min((flux[0, k] - level) ** 2 / spread, _SURPRISE)
+            if flux[0, k] > most + 3.0 * error[0, k]:
+                cost += _NO_LINE
+        if cost < best:
+            best = cost
+            first, last = (start_of[k], start_of[k] + length_of[k]) if k > 0 else (-1, -1)
     for y in range(n_cross):
         if first >= 0 and low <= y < high:
             pixels[x, y] = first <= y < last

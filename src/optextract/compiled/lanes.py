@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["Sizes", "factor", "project", "sums_of_background", "square_inverse"]
+__all__ = ["Sizes", "backward", "factor", "forward", "measure", "project", "square_inverse", "sums_of_background"]
 
 FloatArray = NDArray[np.float64]
 
@@ -190,8 +190,8 @@ def square_inverse(lower: FloatArray, scale: FloatArray) -> None:
 
 
 @compiled
-def _forward(lower: FloatArray, vector: FloatArray) -> None:
-    """Solve with the factor, in place."""
+def forward(lower: FloatArray, vector: FloatArray) -> None:
+    """Solve with the factors, (n_term, n_term, n_bin), for a vector (n_term, n_bin), in place."""
     n_bin = vector.shape[1]
     for i in range(len(lower)):
         for k in range(i):
@@ -202,8 +202,8 @@ def _forward(lower: FloatArray, vector: FloatArray) -> None:
 
 
 @compiled
-def _backward(lower: FloatArray, vector: FloatArray) -> None:
-    """Solve with the factor turned over, in place."""
+def backward(lower: FloatArray, vector: FloatArray) -> None:
+    """Solve with the factors turned over, in place."""
     n_bin = vector.shape[1]
     for i in range(len(lower) - 1, -1, -1):
         for k in range(i + 1, len(lower)):
@@ -280,25 +280,33 @@ def _solve(
     for t in range(n_term):
         for x in range(n_bin):
             linear[t, x] *= scale[t, x]
-    _forward(lower, linear)
-    _backward(lower, linear)
+    forward(lower, linear)
+    backward(lower, linear)
     for t in range(n_term):
         for x in range(n_bin):
             linear[t, x] *= scale[t, x]
 
 
 @compiled
-def _measure(
-    lower: FloatArray, scale: FloatArray, linear: FloatArray, amplitude: FloatArray, error: FloatArray
-) -> None:
-    """Fluxes of the sources and their errors: the diagonal of the inverse is a sum of squares of the factor's."""
+def measure(lower: FloatArray, scale: FloatArray, linear: FloatArray, amplitude: FloatArray, error: FloatArray) -> None:
+    """Take fluxes of the sources, with their errors: the diagonal of the inverse is a sum of squares of the factor's.
+
+    Parameters
+    ----------
+    lower, scale
+        From `factor`.
+    linear : ndarray, shape (n_term, n_bin)
+        Coefficients.
+    amplitude, error : ndarray, shape (n_source, n_bin)
+        Filled for the first terms.
+    """
     n_term, n_bin = linear.shape
     one = np.empty((n_term, n_bin))
     for k in range(len(amplitude)):
         for t in range(n_term):
             for x in range(n_bin):
                 one[t, x] = 1.0 if t == k else 0.0
-        _forward(lower, one)
+        forward(lower, one)
         _sum_rows(k, n_term, one, one, error[k])
         for x in range(n_bin):
             amplitude[k, x], error[k, x] = linear[k, x], scale[k, x] * np.sqrt(error[k, x])
@@ -367,7 +375,7 @@ def _bend(
         for t in range(n_term):
             for x in range(n_bin):
                 cross[f, t, x] *= scale[t, x]
-        _forward(lower, cross[f])
+        forward(lower, cross[f])
         for g in range(f + 1):
             _sum_rows(top, bottom, weighted, fields[g], curvature[f, g])
             for t in range(n_term):
@@ -448,7 +456,7 @@ def project(
                 positive[twin, x] = linear[n_source + twin, x] > 0
         if _hide(terms, reach, positive):
             _solve(data, weight, fixed, terms, reach, background, weighted, lower, scale, linear)
-    _measure(lower, scale, linear, amplitude, error)
+    measure(lower, scale, linear, amplitude, error)
     chi2 = _leave(data, weight, terms, reach, background, linear, residual)
     _fields(fields, linear, shifts, widths, index, reach, nods, sizes)
     _bend(weight, terms, reach, background, lower, scale, residual, fields, weighted, gradient, curvature)
