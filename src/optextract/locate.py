@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .across import place_across
 from .asked import PRIOR_FWHM, number_of, problem_for, start_geometry
 from .errors import RecipeError, bad_value
 from .finder import Detection, detect
@@ -16,7 +17,7 @@ from .kernel import Slice, choose_columns, coadd, cross_basis
 from .limits import template_width, width_bounds, width_limits
 from .negatives import find_negatives
 from .paths import given_trace, image_trace, planned_trace, row_of
-from .placing import another_source, place_across, place_sources, width_at
+from .placing import another_source, place_sources, width_at
 from .recipe import Recipe
 from .robust import median
 from .sections import another_in_a_section, place_in_sections, sections_of

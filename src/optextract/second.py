@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from .kernel import coadd, fit_slice
 from .limits import width_bounds
 from .locate import SECOND_EVIDENCE, Start
-from .placing import another_source, is_explained
+from .placing import another_source
 from .profiles import Shape
 from .recipe import Recipe
+from .searching import is_explained
 from .sections import another_in_a_section, sections_of, unexplained_sections
 from .straight import straightened
 from .window import Window

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from .across import fits_better, misfit_of
 from .bins import Binned, edges_uniform, median_bins
 from .kernel import Slice
-from .placing import Placement, another_source, fits_better, is_explained, misfit_of, place_sources
+from .placing import another_source, place_sources
+from .searching import Placement, is_explained
 from .straight import straightened
 
 __all__ = ["another_in_a_section", "place_in_sections", "sections_of", "unexplained_sections"]
