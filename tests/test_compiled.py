@@ -309,9 +309,13 @@ for info in pkgutil.iter_modules(compiled.__path__):
     # what only other loops call is compiled into them
     inner = {
         "add_priors",
+        "backward",
         "damped_step",
         "dropped",
+        "factor",
         "fill_bins",
+        "fluxes_of",
+        "forward",
         "invert",
         "middle_of_first",
         "middle_two",
@@ -319,6 +323,7 @@ for info in pkgutil.iter_modules(compiled.__path__):
         "project",
         "ranked",
         "root_middle",
+        "square_inverse",
         "between",
         "reached",
         "sums_of_background",

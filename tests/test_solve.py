@@ -226,6 +226,23 @@ def test_truth_at_signal_to_noise_20_over_a_thousand_realisations():
     assert abs(found.coefficients.mean() / flux - 1) < 0.005
 
 
+@pytest.mark.parametrize("n_term", [1, 2, 3, 5])
+@pytest.mark.parametrize("n_disp", [1, 64, 65, 200])
+def test_covariance_is_that_of_each_column_by_itself(rng, n_disp, n_term):
+    """Whatever others it is inverted beside: of many columns, of one left over, and with terms that are not seen."""
+    terms = rng.normal(size=(n_disp, n_term, 13))
+    weight = rng.uniform(0.1, 2.0, (n_disp, 13)) * (rng.random((n_disp, 13)) > 0.1)
+    blind = np.arange(n_disp) % 7 == 3
+    terms[blind, 0] = 0.0
+    covariance = known_of(weight, terms).covariance
+    for x in range(n_disp):
+        seen = slice(int(blind[x]), n_term)
+        matrix = (terms[x, seen] * weight[x]) @ terms[x, seen].T
+        np.testing.assert_allclose(covariance[x, seen, seen], np.linalg.inv(matrix), rtol=1e-7, atol=1e-10)
+        if blind[x]:
+            assert covariance[x, 0].tolist() == [np.inf, *[0.0] * (n_term - 1)]
+
+
 @pytest.mark.parametrize("n_term", [1, 2, 3, 4, 5, 6, 7])
 def test_what_is_known_for_other_weights_changes_nothing(rng, n_term):
     terms = rng.normal(size=(40, n_term, 13)) * (rng.random((40, n_term, 13)) > 0.3)

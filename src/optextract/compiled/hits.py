@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import compiled
-from .lanes import backward, factor, forward, measure
+from .lanes import backward, factor, fluxes_of, forward
 from .linear import invert, normal
 from .middle import middle_of_first
 
@@ -341,7 +341,7 @@ def _best_run(
     for k in range(n_run):
         vector[0, k] *= scale[0, k]
     flux, error = np.empty((1, n_run)), np.empty((1, n_run))
-    measure(matrix, scale, vector, flux, error)
+    fluxes_of(matrix, scale, vector, flux, error)
     first, last, best = -1, -1, np.inf
     for k in range(n_run):
         cost = max(left[k], 0.0) + price * removed[k]

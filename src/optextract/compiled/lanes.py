@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ._jit import compiled
 
-__all__ = ["Sizes", "backward", "factor", "forward", "measure", "project", "square_inverse", "sums_of_background"]
+__all__ = ["Sizes", "backward", "factor", "fluxes_of", "forward", "project", "square_inverse", "sums_of_background"]
 
 FloatArray = NDArray[np.float64]
 
@@ -288,7 +288,9 @@ def _solve(
 
 
 @compiled
-def measure(lower: FloatArray, scale: FloatArray, linear: FloatArray, amplitude: FloatArray, error: FloatArray) -> None:
+def fluxes_of(
+    lower: FloatArray, scale: FloatArray, linear: FloatArray, amplitude: FloatArray, error: FloatArray
+) -> None:
     """Take fluxes of the sources, with their errors: the diagonal of the inverse is a sum of squares of the factor's.
 
     Parameters
@@ -456,7 +458,7 @@ def project(
                 positive[twin, x] = linear[n_source + twin, x] > 0
         if _hide(terms, reach, positive):
             _solve(data, weight, fixed, terms, reach, background, weighted, lower, scale, linear)
-    measure(lower, scale, linear, amplitude, error)
+    fluxes_of(lower, scale, linear, amplitude, error)
     chi2 = _leave(data, weight, terms, reach, background, linear, residual)
     _fields(fields, linear, shifts, widths, index, reach, nods, sizes)
     _bend(weight, terms, reach, background, lower, scale, residual, fields, weighted, gradient, curvature)
