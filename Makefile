@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv app test test-slow lint type bench acceptance demo docs docs-links clean broken
+.PHONY: help venv app test test-bounds test-slow lint type bench acceptance demo docs docs-links clean broken
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1: \2/p' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,12 @@ demo: $(STAMP)  ## extract 79 simulated files, say what came out, how fast and h
 test-slow: $(STAMP)  ## what takes longer than the suite should: kills, thousands of spectra, a full disk, a browser that sleeps
 	OPTEXTRACT_SLOW=1 $(PY) -m pytest tests/batch/slow tests/browser/test_asleep.py -s
 
+# The loops are compiled anew, apart from the others; the panel and the documentation call none that these do not.
+test-bounds: export NUMBA_BOUNDSCHECK := 1
+test-bounds: export NUMBA_CACHE_DIR := $(CURDIR)/.bounds
+test-bounds: $(STAMP)  ## the numerical tests with every index of the compiled loops checked
+	$(PY) -m pytest $(PYTEST_ARGS) tests --ignore=tests/browser --ignore=tests/panel --ignore=tests/docs
+
 # One thread: what is compared are methods, not the number of processors that each finds free.
 bench: export OPENBLAS_NUM_THREADS := 1
 bench: export OMP_NUM_THREADS := 1
@@ -85,5 +91,5 @@ docs-links: $(STAMP)  ## check the documentation's links to other sites, which n
 	OPTEXTRACT_DOCS_NOTEBOOKS=off $(PY) -m sphinx -b linkcheck docs docs/_build/links
 
 clean:  ## remove the environment, caches, builds and the demo
-	rm -rf $(VENV) $(DEMO) build dist docs/_build docs/_generated docs/notebooks .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
+	rm -rf $(VENV) $(DEMO) .bounds build dist docs/_build docs/_generated docs/notebooks .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

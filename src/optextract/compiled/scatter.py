@@ -69,9 +69,11 @@ def pixel_scatter(
     if n == 0:
         return 0, np.nan
     step = max(n // enough, 1)
-    taken = (n - 1) // step + 1
-    for i in range(taken):
-        room[i] = room[i * step]
+    taken, i = 0, 0
+    while i < n:
+        room[taken] = room[i]
+        taken += 1
+        i += step
     lower, upper = middle_two(room, taken)
     return n, 0.5 * (np.sqrt(lower) + np.sqrt(upper))
 
