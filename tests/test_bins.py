@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optextract.bins import edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
+from optextract.compiled.order import any_beyond
 
 few = settings(max_examples=60)
 
@@ -107,3 +108,20 @@ def test_column_of_a_bin_is_its_middle():
     edges = np.array([0, 10, 40])
     np.testing.assert_allclose(mean_bins(data, weight, data, edges).column, [4.5, 24.5])
     np.testing.assert_allclose(median_bins(data, weight, edges).column, [4.5, 24.5])
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 0.95, -1.05, 1.5, -1.5, 3.0])
+def test_a_median_far_from_zero_is_announced_by_a_count(rng, shift):
+    """No median beyond the limit is missed, and none is announced where all are well within it."""
+    data, weight = rng.normal(size=(120, 9)), rng.uniform(0.5, 2.0, (120, 9)) * (rng.random((120, 9)) > 0.1)
+    edges, limit = edges_uniform(120, 5), 6.0
+    error = 1.0 / np.sqrt(median_bins(data, weight, edges).weight[3, 4])
+    data[edges[3] : edges[4], 4] += shift * limit * error
+    binned = median_bins(data, weight, edges)
+    beyond = bool((np.abs(binned.data) * np.sqrt(binned.weight) > limit).any())
+    told = any_beyond(data, weight, edges, limit)
+    assert told or not beyond
+    if not 0.5 < abs(shift) < 1.5:  # in between the noise of the median decides
+        assert told == (abs(shift) > 1.0)
+    weight[edges[3] : edges[4], 4] = 0.0
+    assert not any_beyond(data, weight, edges, limit)

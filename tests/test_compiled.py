@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from numba import types
 from numpy.polynomial.legendre import legvander
 
 import optextract as ox
@@ -331,6 +332,11 @@ for info in pkgutil.iter_modules(compiled.__path__):
     assert set(ran.stdout.split()) <= inner
 
 
+def is_literal(kind):
+    """Whether an argument's type is that of one value."""
+    return isinstance(kind, types.Literal)
+
+
 def test_each_loop_is_compiled_for_one_layout_only():
     """Another layout or type would be compiled anew, for seconds, in the middle of somebody's work."""
     recipes = [
@@ -350,6 +356,8 @@ def test_each_loop_is_compiled_for_one_layout_only():
     ox.boxcar(frame, 9.5, 14.5)
     ran = {name: loop.signatures for name, loop in loops().items() if loop.signatures}
     assert len(ran) > 15
+    # a count that begins with zero is typed as that zero first, by the process that compiles a loop: inside it only
+    ran = {name: [one for one in found if not any(map(is_literal, one))] for name, found in ran.items()}
     twice = {name: signatures for name, signatures in ran.items() if len(signatures) > 1}
     assert not twice
 

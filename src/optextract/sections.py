@@ -11,6 +11,8 @@ from scipy.optimize import minimize_scalar
 
 from .across import fits_better, misfit_of
 from .bins import Binned, edges_uniform, median_bins
+from .compiled import contiguous
+from .compiled.order import any_beyond
 from .kernel import Slice
 from .placing import another_source, place_sources
 from .searching import Placement, is_explained
@@ -52,9 +54,12 @@ def sections_of(data: FloatArray, weight: FloatArray, bend: FloatArray | None = 
     )
 
 
+def _edges(n_disp: int) -> NDArray[np.intp]:
+    return edges_uniform(n_disp, max(1, min(_NUMBER, n_disp // _LEAST)))
+
+
 def _binned(data: FloatArray, weight: FloatArray) -> Binned:
-    n_disp = len(data)
-    return median_bins(data, weight, edges_uniform(n_disp, max(1, min(_NUMBER, n_disp // _LEAST))))
+    return median_bins(data, weight, _edges(len(data)))
 
 
 def unexplained_sections(residual: FloatArray, weight: FloatArray) -> list[int]:
@@ -70,6 +75,8 @@ def unexplained_sections(residual: FloatArray, weight: FloatArray) -> list[int]:
     list of int
         Which ones of `sections_of`.
     """
+    if not any_beyond(contiguous(residual), contiguous(weight), _edges(len(residual)), _TELLS):
+        return []
     left = _binned(residual, weight)
     return np.flatnonzero((np.abs(left.data) * np.sqrt(left.weight) > _TELLS).any(axis=1)).tolist()
 

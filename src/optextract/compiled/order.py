@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .middle import middle_of_first, middle_two
 
-__all__ = ["median_all", "middle_of_rows"]
+__all__ = ["any_beyond", "median_all", "middle_of_rows"]
 
 FloatArray = NDArray[np.float64]
 
 _LINES = 128  # that are sorted together
 _LANES = 16  # columns of what is sorted, in multiples of which it runs in vectors
+_SURE = 1.0 - 1e-9  # of a limit, for what rounding takes from it
 _MANY, _FEW_ROWS = 100, 4  # values from which, and rows to which, a selection is sooner done than a network
 
 
@@ -86,6 +87,44 @@ def median_all(
             else:
                 out[b, y] = middle_of_first(lines[y], m)
             inverse[b, y] = m * m / spread[y] * (2.0 / np.pi if m > 2 else 1.0)
+
+
+@compiled
+def any_beyond(data: FloatArray, weight: FloatArray, edges: NDArray[np.intp], limit: float) -> bool:
+    """Whether a median of `median_all` may be further from zero than `limit` times its error; if not, none is.
+
+    A median beyond a value has half of the values or more beyond it, and to count these is quicker than to select.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+        Pixel values and inverse variances (zero where bad).
+    edges : ndarray of int, shape (n_bin + 1,)
+    limit : float
+        Sigma.
+    """
+    n_cross = data.shape[1]
+    count, spread, above, below = (np.empty(n_cross), np.empty(n_cross), np.empty(n_cross), np.empty(n_cross))
+    for b in range(len(edges) - 1):
+        for y in range(n_cross):
+            count[y], spread[y], above[y], below[y] = 0.0, 0.0, 0.0, 0.0
+        for x in range(edges[b], edges[b + 1]):
+            for y in range(n_cross):
+                good = weight[x, y] > 0
+                count[y] += 1.0 if good else 0.0
+                spread[y] += 1.0 / weight[x, y] if good else 0.0
+        for y in range(n_cross):
+            error = np.sqrt(spread[y] * (np.pi / 2.0 if count[y] > 2 else 1.0)) / max(count[y], 1.0)
+            spread[y] = limit * error * _SURE
+        for x in range(edges[b], edges[b + 1]):
+            for y in range(n_cross):
+                good = weight[x, y] > 0
+                above[y] += 1.0 if good and data[x, y] > spread[y] else 0.0
+                below[y] += 1.0 if good and data[x, y] < -spread[y] else 0.0
+        for y in range(n_cross):
+            if count[y] > 0 and 2.0 * max(above[y], below[y]) >= count[y]:
+                return True
+    return False
 
 
 @compiled
