@@ -107,21 +107,24 @@ def _add_background(
     """
     n_disp, n_term, n_cross = profiles.shape
     n_source, n_background = covariance.shape[1], len(basis)
-    own, shared, moved = np.zeros(n_term), np.zeros((n_term, n_background)), np.zeros((n_source, n_background))
+    own, moved, share = np.zeros(n_term), np.zeros((n_source, n_background)), np.empty(n_cross)
     for x in range(n_disp):
-        for t in range(n_term):
-            for b in range(n_background):
-                value = 0.0
-                for y in range(n_cross):
-                    value += profiles[x, t, y] * kept[x, y] * basis[b, y]
-                shared[t, b] = value
         for k in range(n_source):
             for t in range(n_term):
                 own[t] = inverse[x, k, t] if np.isfinite(inverse[x, k, t]) else 0.0
+            if n_background > 0:
+                # the weights of the flux first: each term is gone through once, and not with every background term
+                for y in range(n_cross):
+                    share[y] = own[0] * profiles[x, 0, y]
+                for t in range(1, n_term):
+                    for y in range(n_cross):
+                        share[y] += own[t] * profiles[x, t, y]
+                for y in range(n_cross):
+                    share[y] *= kept[x, y]
             for b in range(n_background):
                 value = 0.0
-                for t in range(n_term):
-                    value += own[t] * shared[t, b]
+                for y in range(n_cross):
+                    value += share[y] * basis[b, y]
                 moved[k, b] = value
             for j in range(k + 1):
                 value = own[j]

@@ -125,13 +125,15 @@ def means_of_light(
             share = max(flux[x], 0.0) + floor
             total += share
             moment += share * x
-            bad = 0
-            for y in range(n_cross):
-                good = whole[x] and weight[x, y] > 0
-                mean[b, y] += data[x, y] - background[x, y] if good else 0.0
-                inverse[b, y] += 1.0 / weight[x, y] if good else 0.0
-                count[y] += 1.0 if good else 0.0
-                bad += 0 if good else 1
+            bad = 0 if whole[x] else n_cross
+            if whole[x]:
+                for y in range(n_cross):
+                    good = weight[x, y] > 0
+                    mean[b, y] += data[x, y] - background[x, y] if good else 0.0
+                    inverse[b, y] += 1.0 / weight[x, y] if good else 0.0
+                    count[y] += 1.0 if good else 0.0
+                for y in range(n_cross):
+                    bad += 0 if weight[x, y] > 0 else 1
             if bad == 0:
                 continue
             for y in range(n_cross):
