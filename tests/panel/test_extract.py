@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from astropy import units as u
 
 import optextract as ox
@@ -62,6 +63,17 @@ def test_the_exported_recipe_gives_the_same_flux_from_the_command(
     assert main(["run", str(sample), "--recipe", str(tmp_path / "night.yaml"), "-o", str(tmp_path / "out"), "-q"]) == 0
     product = io.read_x1d(next((tmp_path / "out").glob("*_optx1d.fits")))
     assert same(product.flux.to_value(u.Jy)[np.isfinite(product.flux)], spectrum.flux.value[np.isfinite(spectrum.flux)])
+
+
+def test_the_exported_recipe_holds_every_setting(plg: Any, tmp_path: Path) -> None:
+    """Those that were left alone too: another version may have other defaults, and who edits it sees what there is."""
+    plg.set("profile.kind", "moffat")
+    plg.export_recipe(tmp_path / "night.yaml")
+    written = yaml.safe_load((tmp_path / "night.yaml").read_text(encoding="utf-8"))
+    whole = yaml.safe_load(plg.recipe.to_yaml(full=True))
+    assert written == whole
+    assert whole["trace"]["degree"] == "auto"
+    assert ox.Recipe.load(tmp_path / "night.yaml") == plg.recipe
 
 
 def test_the_result_is_shown_in_a_1d_viewer_in_both_styles(app: Any, plg: Any, viewer1d: Any) -> None:

@@ -144,7 +144,7 @@ class Settings:
         return self.replace(recipe)
 
     def export(self, path: str | Path) -> Path:
-        """Write the recipe; a mask that was drawn is copied beside it, so that the folder can move.
+        """Write every setting of the recipe; a mask that was drawn is copied beside it, so that the folder can move.
 
         Returns
         -------
@@ -160,7 +160,7 @@ class Settings:
             if source.resolve() != copy.resolve():
                 shutil.copyfile(source, copy)
             recipe = recipe.updated(region={"mask": FileRef(path=copy.name, sha256=FileRef.of(copy).sha256)})
-        recipe.save(path)
+        recipe.save(path, full=True)
         return path
 
 
