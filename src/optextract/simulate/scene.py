@@ -217,7 +217,7 @@ def pixel_profile(
 def _run(value: Run, t: FloatArray) -> FloatArray:
     if callable(value):
         return np.asarray(value(t), dtype=float)
-    return np.polynomial.polynomial.polyval(t, np.atleast_1d(np.asarray(value, dtype=float)))
+    return np.asarray(np.polynomial.polynomial.polyval(t, np.atleast_1d(np.asarray(value, dtype=float))), dtype=float)
 
 
 def _flux_for_snr(snr: float, profile: FloatArray, variance: FloatArray) -> float:
