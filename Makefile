@@ -69,6 +69,7 @@ test-slow: $(STAMP)  ## what takes longer than the suite should: kills, thousand
 test-bounds: export NUMBA_BOUNDSCHECK := 1
 test-bounds: export NUMBA_CACHE_DIR := $(CURDIR)/.bounds
 test-bounds: $(STAMP)  ## the numerical tests with every index of the compiled loops checked
+	$(PY) -m optextract.warm
 	$(PY) -m pytest $(PYTEST_ARGS) tests --ignore=tests/browser --ignore=tests/panel --ignore=tests/docs
 
 # One thread: what is compared are methods, not the number of processors that each finds free.
