@@ -297,8 +297,10 @@ def test_shapes_by_name():
 
 @pytest.mark.parametrize("n_source", [1, 2])
 def test_profiles_at_all_places_are_those_at_each(rng, n_source):
-    """Within the window, across its ends, and beyond them."""
+    """Within the window, across its ends, and beyond them; where trace or width stay as they are, and where not."""
     centre, fwhm = rng.uniform(-3, 20, (n_source, 50)), rng.uniform(1.5, 4.0, (n_source, 50))
+    centre[:, 10:30], fwhm[:, 20:40] = centre[:, 10:11], fwhm[:, 20:21]
+    centre[-1, 25] += 0.5
     nods, background = (-7.3, 4.9, 60.0), np.ones((1, 17))
     terms = terms_of(Gaussian(), centre, fwhm, nods, background, 17)
     told = [Gaussian().integrate(17, centre[k] + offset, fwhm[k]) for offset in (0.0, *nods) for k in range(n_source)]

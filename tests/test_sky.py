@@ -27,10 +27,15 @@ def pixels(rng):
 
 
 def test_pixels_near_traces(rng):
-    centre, reach = rng.uniform(2, 10, (3, N_DISP)), rng.uniform(0.3, 2.0, (3, N_DISP))
+    centre, fwhm = rng.uniform(-2, 14, (3, N_DISP)), rng.uniform(0.3, 2.0, (3, N_DISP))
+    offsets, times = np.array([0.0, -4.5]), np.array([1.5, 0.7])
     covered = rng.random((N_DISP, N_CROSS)) < 0.1
-    told = covered | (np.abs(np.arange(N_CROSS) - centre[:, :, None]) <= reach[:, :, None]).any(axis=0)
-    sky.cover(centre, reach, covered)
+    told = covered.copy()
+    for offset, each in zip(offsets, times, strict=True):
+        reach = np.maximum(each * fwhm + 0.2, 0.8)
+        told |= (np.abs(np.arange(N_CROSS) - centre[:, :, None] - offset) <= reach[:, :, None]).any(axis=0)
+    assert (told & ~covered).any(axis=0).all()
+    sky.cover(centre, fwhm, offsets, times, 0.2, 0.8, covered)
     np.testing.assert_array_equal(covered, told)
 
 

@@ -127,9 +127,10 @@ def make_flags(
     for offset in nods:
         for other in range(n_source):
             for k in range(n_source):
-                gap = np.abs(layers.centre[k] - layers.centre[other] - offset)
+                gap = np.abs(layers.centre[k] - layers.centre[other] - offset) if k != other else abs(offset)
                 near = gap < 0.75 * (layers.fwhm[k] + layers.fwhm[other])
-                flags[near, k] |= np.uint32(Flag.NEGATIVE_NOD)
+                if near.any():
+                    flags[near, k] |= np.uint32(Flag.NEGATIVE_NOD)
     return flags, lost
 
 

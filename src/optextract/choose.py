@@ -93,6 +93,7 @@ def choose_geometry(
     from_data: bool,
     noise: float = 1.0,
     tolerance: float = 1e-3,
+    most_steps: int = 3,
 ) -> Choice:
     """Fit the highest degrees allowed, then keep those that the evidence asks for.
 
@@ -117,6 +118,8 @@ def choose_geometry(
         larger.
     tolerance : float, optional
         Of the fits, see `fit_geometry`.
+    most_steps : int, optional
+        Of the first fit, which the largest one starts from: fewer where the start was fitted before.
 
     Returns
     -------
@@ -130,7 +133,7 @@ def choose_geometry(
         binned,
         _padded(start, low, low_width),
         problem,
-        max_steps=6 if (low, low_width) != (top, top_width) else 25,
+        max_steps=most_steps if (low, low_width) != (top, top_width) else 25,
         tolerance=tolerance,
     )
     given, binned = binned, _trusted(binned, first, problem)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_opening
 
 from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
 from .choose import Choice, choose_geometry
@@ -29,6 +28,7 @@ FloatArray = NDArray[np.float64]
 
 _BIN_SNR = 5.0
 _ROUGH = 0.1  # tolerance of the first fit: the second one starts from it
+_STEPS = 2  # at the degrees that were chosen before, ahead of the highest ones
 _LINE_SNR = 4.0  # of a bin that shows an emission line
 _BRIGHT_SNR = 8.0  # of a column that may be fitted by itself
 _ABOVE = 3.0  # times the S/N of the columns around it: it belongs to a line
@@ -117,12 +117,20 @@ def _bright_columns(window: Window, centre: FloatArray, fwhm: FloatArray, edges:
     if not gather.lines_above(snr, edges, _BRIGHT_SNR, _ABOVE, middle, stands):
         return np.zeros(0, dtype=np.intp)
     stands[stands] = _spreads(window, np.flatnonzero(stands), rows, fwhm)
-    together = binary_opening(stands, np.ones(_RUN))
-    lines = np.flatnonzero(together)
+    lines = np.flatnonzero(_in_runs(stands))
     promised = (np.minimum(snr[lines], _BRIGHT_CAP) ** 2).sum()
     if promised < _PROMISE * (np.diff(edges) * np.minimum(middle, _BRIGHT_CAP) ** 2).sum():
         return np.zeros(0, dtype=np.intp)
     return np.sort(lines[np.argsort(-snr[lines], kind="stable")[:_MOST_BRIGHT]])
+
+
+def _in_runs(stands: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Columns that stand out in a run of some: a morphological opening."""
+    n, out = len(stands) - _RUN + 1, np.zeros(len(stands), dtype=bool)
+    begins = np.logical_and.reduce([stands[step : max(n, 0) + step] for step in range(_RUN)])
+    for step in range(_RUN if n > 0 else 0):
+        out[step : n + step] |= begins
+    return out
 
 
 def _spreads(window: Window, columns: NDArray[np.intp], rows: NDArray[np.intp], fwhm: FloatArray) -> NDArray[np.bool_]:
@@ -175,6 +183,7 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Sw
         rectified=frame.meta.get("rectified") is True and not start.detection.curved,
         from_data=start.from_data,
         noise=swept.slow,
+        most_steps=_STEPS,
     )
     return better if _agrees(window, choice, better) else choice
 

@@ -14,6 +14,7 @@ __all__ = ["clear_of", "free_rows", "mask_or_model"]
 
 FloatArray = NDArray[np.float64]
 
+_MASKED, _LEAST_MASKED = 1.5, 2.0  # FWHM about a twin that its mask takes, and pixels at least
 _BESIDE = 2  # rows that a mask of the twins must leave on either side of a source
 _LEFT = 6  # rows that it must leave in all
 
@@ -44,13 +45,12 @@ def mask_or_model(
     masked = np.zeros((window.n_disp, window.n_cross), dtype=bool)
     if not nods:
         return "ignore", masked
-    half = np.maximum(1.5 * fwhm, 2.0)
-    for offset in nods:
-        cover(centres + offset, half, masked)
+    offsets, times = np.array(nods), np.full(len(nods), _MASKED)
+    cover(contiguous(centres), contiguous(fwhm), offsets, times, 0.0, _LEAST_MASKED, masked)
     if mode in ("mask", "model"):
         return mode, masked
     taken = masked.copy()
-    cover(contiguous(centres), half, taken)
+    cover(contiguous(centres), contiguous(fwhm), np.zeros(1), times[:1], 0.0, _LEAST_MASKED, taken)
     every, apart, per_row = np.ones(window.n_cross, dtype=bool), np.empty(taken.shape), np.empty(window.n_cross)
     usable, free = np.empty((2, window.n_disp + 1))
     left = free[: free_pixels(contiguous(window.weight), every, ~taken, apart, usable, free, per_row)]
@@ -80,10 +80,9 @@ def clear_of(
     ndarray of bool, shape (n_disp, n_cross)
     """
     covered = np.zeros((window.n_disp, window.n_cross), dtype=bool)
-    for offset in (0.0, *nods):
-        # a negative twin holds a third of the light or so, and is modelled or masked: its wings matter less
-        far = reach if offset == 0.0 else 0.6 * reach
-        cover(centres + offset, far * fwhm + 0.5, covered)
+    # a negative twin holds a third of the light or so, and is modelled or masked: its wings matter less
+    times = np.array([reach, *(0.6 * reach,) * len(nods)])
+    cover(contiguous(centres), contiguous(fwhm), np.array([0.0, *nods]), times, 0.5, 0.0, covered)
     return ~covered
 
 

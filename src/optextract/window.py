@@ -103,7 +103,7 @@ class Window:
             first, last, top, bottom = self.column, self.column + self.n_disp, self.row, self.row + self.n_cross
             image[:first], image[last:], image[..., :top], image[..., bottom:] = fill, fill, fill, fill
             image[first:last, ..., top:bottom] = part
-        return np.moveaxis(image, 0, -1)
+        return image.transpose(*range(1, image.ndim), 0)
 
     def along(self, values: FloatArray, fill: float = np.nan) -> FloatArray:
         """Values per column of the box (..., n_disp) as values per column of the frame, `fill` outside."""

@@ -41,6 +41,12 @@ def fill_places(
     piece, part, value = np.empty(n_cross + 1, dtype=np.uint32), np.empty(n_cross + 1), np.empty(n_cross + 1)
     for x in range(terms.shape[0]):
         for k in range(n_source):
+            if x > 0 and centre[k, x] == centre[k, x - 1] and fwhm[k, x] == fwhm[k, x - 1]:
+                # on a rectified frame neither need change along the dispersion
+                for o in range(len(offsets)):
+                    for y in range(n_cross):
+                        terms[x, o * n_source + k, y] = terms[x - 1, o * n_source + k, y]
+                continue
             # a division for each edge of a pixel would take most of the time
             scale, half = 1.0 / (fwhm[k, x] * step), reach * fwhm[k, x]
             for o in range(len(offsets)):

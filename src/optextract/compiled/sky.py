@@ -24,22 +24,37 @@ FloatArray = NDArray[np.float64]
 
 
 @compiled
-def cover(centre: FloatArray, reach: FloatArray, covered: NDArray[np.bool_]) -> None:
+def cover(
+    centre: FloatArray,
+    fwhm: FloatArray,
+    offsets: FloatArray,
+    times: FloatArray,
+    more: float,
+    least: float,
+    covered: NDArray[np.bool_],
+) -> None:
     """Mark the pixels within some distance of any trace.
 
     Parameters
     ----------
-    centre, reach : ndarray, shape (n_trace, n_disp)
-        Row and distance in each column.
+    centre, fwhm : ndarray, shape (n_source, n_disp)
+        Row and width of each source in each column.
+    offsets, times : ndarray, shape (n_offset,)
+        From each source to a trace of its width, pixel, and how many FWHM it reaches there,
+    more, least : float
+        with what is added to that, and what it reaches at least, pixel.
     covered : ndarray of bool, shape (n_disp, n_cross)
         Set where a pixel's middle is no further from a trace than that; else left as it is.
     """
     n_disp, n_cross = covered.shape
-    for k in range(len(centre)):
-        for x in range(n_disp):
-            middle, most = centre[k, x], reach[k, x]
-            for y in range(n_cross):
-                covered[x, y] |= abs(y - middle) <= most
+    for x in range(n_disp):
+        for k in range(len(centre)):
+            for o in range(len(offsets)):
+                middle, reach = centre[k, x] + offsets[o], max(times[o] * fwhm[k, x] + more, least)
+                first = int(min(max(np.ceil(middle - reach), 0.0), float(n_cross)))
+                last = int(min(max(np.floor(middle + reach) + 1.0, 0.0), float(n_cross)))
+                for y in range(first, last):
+                    covered[x, y] = True
 
 
 @compiled
