@@ -58,15 +58,6 @@ class Choice:
     columns: FloatArray
 
 
-def _padded(geometry: Geometry, degree: int, width_degree: int) -> Geometry:
-    """The same geometry with coefficients added (zero) or cut."""
-    n_width, n_each = geometry.log_fwhm.shape
-    centre, width = np.zeros(degree + 1), np.zeros((n_width, width_degree + 1))
-    n, m = min(degree + 1, len(geometry.centre)), min(width_degree + 1, n_each)
-    centre[:n], width[:, :m] = geometry.centre[:n], geometry.log_fwhm[:, :m]
-    return Geometry(geometry.domain, centre, geometry.offsets, width, geometry.given, geometry.spacing)
-
-
 def _limits(
     recipe: Recipe, n_bin: int, rectified: bool, start: Geometry, from_data: bool, problem: Problem
 ) -> tuple[int, int]:
@@ -131,7 +122,7 @@ def choose_geometry(
     low, low_width = min(len(start.centre) - 1, top), min(start.log_fwhm.shape[1] - 1, top_width)
     first = fit_geometry(
         binned,
-        _padded(start, low, low_width),
+        start.padded(low, low_width),
         problem,
         max_steps=most_steps if (low, low_width) != (top, top_width) else 25,
         tolerance=tolerance,
@@ -140,11 +131,11 @@ def choose_geometry(
     if rectified and not _bright(first, max(noise, _noise(first))):
         # resampled traces are straight; only where every bin is bright may the data say otherwise
         top = min(top, max(1, len(problem.bends))) if recipe.trace.degree == "auto" else top
-    largest = fit_geometry(binned, _padded(first.geometry, top, top_width), problem, tolerance=rough)
+    largest = fit_geometry(binned, first.geometry.padded(top, top_width), problem, tolerance=rough)
     room = (len(binned.column) - 1) // 3 if recipe.trace.degree == "auto" and problem.free_centre and from_data else 0
     while top < min(_MAX_WAVY, room) and start.given is None and waves(largest) > _WAVES:
         top = min(top + 4, _MAX_WAVY, room)
-        largest = fit_geometry(binned, _padded(largest.geometry, top, top_width), problem, tolerance=rough)
+        largest = fit_geometry(binned, largest.geometry.padded(top, top_width), problem, tolerance=rough)
     if from_data and len(binned.column) >= _LEAST_BINS:
         factor = np.empty(len(binned.column))
         # bins whose own shift or width is far from the fit count for less, where that makes a difference
@@ -173,9 +164,9 @@ def choose_geometry(
     if best == (low, low_width) and binned is given and first.converged:
         fit = first  # the same bins and degrees
     elif best != (top, top_width) or rough > tolerance:
-        fit = fit_geometry(binned, _padded(largest.geometry, *best), problem, tolerance=tolerance)
+        fit = fit_geometry(binned, largest.geometry.padded(*best), problem, tolerance=tolerance)
         if not _sane(fit, largest):
-            fit = fit_geometry(binned, _padded(first.geometry, *best), problem, tolerance=tolerance)
+            fit = fit_geometry(binned, first.geometry.padded(*best), problem, tolerance=tolerance)
     choice = Choice(fit, problem, noise, problem.shape.name, binned.column)
     # beside negative twins of free depth, wings and background are one and the same: stay with the Gaussian
     if recipe.profile.kind == "auto" and from_data and problem.free_width and not problem.nods:

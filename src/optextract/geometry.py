@@ -62,6 +62,24 @@ class Geometry:
         low, high = self.domain
         return (2 * np.asarray(column, dtype=float) - low - high) / max(high - low, 1.0)
 
+    def padded(self, degree: int, width_degree: int) -> Geometry:
+        """The same geometry with coefficients added (zero) or cut.
+
+        Parameters
+        ----------
+        degree, width_degree : int
+            Of the polynomials of centre and width.
+
+        Returns
+        -------
+        Geometry
+        """
+        n_width, n_each = self.log_fwhm.shape
+        centre, width = np.zeros(degree + 1), np.zeros((n_width, width_degree + 1))
+        n, m = min(degree + 1, len(self.centre)), min(width_degree + 1, n_each)
+        centre[:n], width[:, :m] = self.centre[:n], self.log_fwhm[:, :m]
+        return Geometry(self.domain, centre, self.offsets, width, self.given, self.spacing)
+
 
 def evaluate(geometry: Geometry, column: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Centre and FWHM of each source.

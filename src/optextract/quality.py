@@ -19,7 +19,7 @@ from .noise import Variance, source_pull
 from .recipe import Recipe
 from .results import Boxcar, TraceFit
 from .robust import median
-from .second import second_source
+from .second import second_source, several_in_words
 from .window import Window
 
 __all__ = ["figures", "nods_in_words", "noise_in_words"]
@@ -110,6 +110,7 @@ def figures(
     words += _second_look(start, choice, trace)
     second = _second_source(window, start, choice, layers, final, recipe)
     words += second
+    words += several_in_words(layers.centre, layers.fwhm, window.row, flux, uncertainty)
     columns = slice(window.column, window.column + window.n_disp)
     taken = _eaten(final.struck, flux[:, columns].T, unrejected[:, columns].T)
     words += _lines_in_words(window, start, layers, taken)

@@ -1,4 +1,4 @@
-"""A second look at a finished fit: whether two sources would have been better than one."""
+"""A second look at a finished fit: whether two sources would have been better than one, and what is sure of several."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from .locate import SECOND_EVIDENCE, Start
 from .placing import another_source
 from .profiles import Shape
 from .recipe import Recipe
+from .robust import median
 from .searching import is_explained
 from .sections import another_in_a_section, sections_of, unexplained_sections
 from .straight import straightened
 from .window import Window
 
-__all__ = ["second_source"]
+__all__ = ["second_source", "several_in_words"]
 
 FloatArray = NDArray[np.float64]
 
+_CLOSE = 0.5  # FWHM between sources below which their light is shared by positions rather than by pixels
+_SEEN, _SEEN_ALONG = 3.0, 5.0  # sigma of a source's mean flux, and of its lines, that make it one
 _STILL = 0.3  # of the FWHM: what a trace may move without a slice that follows it
 
 
@@ -69,6 +72,56 @@ def second_source(
         found = _in_a_section(window, where, centre[0], float(np.median(fwhm[0])), bounds) if where else ""
     number = "2" if recipe.sources.number == "auto" else "2 or auto"
     return (f"{found} set sources.number to {number}.",) if found else ()
+
+
+def several_in_words(centre: FloatArray, fwhm: FloatArray, row: int, flux: FloatArray, error: FloatArray) -> list[str]:
+    """Say which of several sources are too close to each other to be told apart, and which are not seen.
+
+    Parameters
+    ----------
+    centre, fwhm : ndarray, shape (n_source, n_disp)
+        Where the sources are, row of the window, and their widths, pixel.
+    row : int
+        First row of the window.
+    flux, error : ndarray, shape (n_source, n_column)
+        Spectra and their 1 sigma errors.
+
+    Returns
+    -------
+    list of str
+        A sentence for each pair and each source of which there is something to say; none for a single source.
+    """
+    words: list[str] = []
+    if len(centre) == 1:
+        return words
+    for one in range(len(centre)):
+        close = False
+        for other in range(one):
+            apart = median(np.abs(centre[one] - centre[other]))
+            part = apart / median(0.5 * (fwhm[one] + fwhm[other]))
+            if part < _CLOSE:
+                close = True
+                words.append(
+                    f"Sources {other + 1} and {one + 1} are {apart:.2f} pixels apart, {part:.2f} of their FWHM: how "
+                    "they share their light hangs on positions and a profile that the errors take as known. Their sum "
+                    "is sure; one source may do."
+                )
+        mean, excess = _strength(flux[one], error[one])
+        if not close and mean < _SEEN and (mean < 0 or excess < _SEEN_ALONG):
+            words.append(
+                f"Nothing is seen of source {one + 1}, at row {median(centre[one]) + row:.1f}: the mean of its flux is "
+                f"{mean:.1f} times its error."
+            )
+    return words
+
+
+def _strength(flux: FloatArray, error: FloatArray) -> tuple[float, float]:
+    """S/N of the mean flux, and sigma by which the squared S/N of the columns are above those of noise: of lines."""
+    seen = np.isfinite(flux) & (error > 0)
+    snr, weight = flux[seen] / error[seen], 1.0 / error[seen]
+    if not len(snr):
+        return 0.0, 0.0
+    return float(snr @ weight / np.sqrt(weight @ weight)), float((snr @ snr - len(snr)) / np.sqrt(2.0 * len(snr)))
 
 
 def _on_the_slice(

@@ -13,6 +13,7 @@ from .compiled import contiguous, gather, search
 from .filters import BIN_CLIP, filter_kernel
 from .frame import Frame
 from .geometry import evaluate
+from .halves import divided
 from .layers import Swept
 from .locate import Start
 from .profiles import Gaussian
@@ -78,7 +79,7 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
         binned = median_bins(window.data, window.weight, edges)
     choice = choose_geometry(
         binned,
-        start.geometry,
+        divided(binned, start.geometry, start.problem) if _may_be_halves(start, recipe) else start.geometry,
         start.problem,
         recipe,
         rectified=frame.meta.get("rectified") is True and not start.detection.curved,
@@ -86,6 +87,14 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
         tolerance=_ROUGH,
     )
     return choice, find_stripes(binned, choice)
+
+
+def _may_be_halves(start: Start, recipe: Recipe) -> bool:
+    """Whether more than one source was asked for, and nobody said where."""
+    geometry, problem, asked = start.geometry, start.problem, recipe.sources
+    free = problem.free_centre and problem.free_width and geometry.given is None and not problem.nods
+    told = asked.number == "auto" or asked.find == "lines" or any(item.centre.value is not None for item in asked.items)
+    return free and start.from_data and not told and geometry.n_source > 1 and len(geometry.log_fwhm) == 1
 
 
 def _first_edges(
