@@ -17,6 +17,7 @@ import optextract as ox
 from optextract import compiled
 from optextract.compiled.descent import (
     AT,
+    FREE,
     HELD,
     HIGHEST,
     LEAST,
@@ -236,6 +237,29 @@ def test_what_leaves_its_limits_is_brought_back():
     vector = np.array([7.0, 1.0, 0.0, 0.5, 3.0])
     keep_within(vector, sizes, rules, rows, -2.0, 2.0)
     np.testing.assert_allclose(vector, [5.0, 1.0, 0.0, 0.5, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("offsets", "told"),
+    [
+        ([0.1, 5.0], [0.3, 5.0]),  # 0.15 of a FWHM of 2 pixels
+        ([-0.1, 5.0], [-0.3, 5.0]),
+        ([4.9, 5.0], [4.9, 5.2]),
+        ([4.9, 4.8], [4.9, 4.6]),
+        ([1.0, 5.0], [1.0, 5.0]),
+    ],
+)
+def test_sources_do_not_run_into_each_other(offsets, told):
+    sizes, rules = (1, 1, 1, 3, 0, 0), np.zeros((4, N_RULE))
+    rules[:, [LOWEST, LEAST]], rules[:, [HIGHEST, MOST]], rules[:, FREE] = -np.inf, np.inf, 1.0
+    vector = np.array([7.0, np.log(2.0), *offsets])
+    keep_within(vector, sizes, rules, np.empty((0, AT + 1)), -2.0, 2.0)
+    np.testing.assert_allclose(vector[2:], told)
+    # where somebody has put them they stay
+    rules[2:, FREE] = 0.0
+    vector = np.array([7.0, np.log(2.0), *offsets])
+    keep_within(vector, sizes, rules, np.empty((0, AT + 1)), -2.0, 2.0)
+    np.testing.assert_array_equal(vector[2:], offsets)
 
 
 def test_what_is_asked_of_coefficients_and_rows_comes_last():

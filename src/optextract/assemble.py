@@ -36,7 +36,7 @@ __all__ = ["assemble", "make_flags", "window_factor"]
 
 FloatArray = NDArray[np.float64]
 
-_BLEND_CONDITION = 100.0
+_BLEND_CONDITION = 30.0  # of two sources 0.2 FWHM apart
 _MOST_SHIFT, _MOST_CHANGE = 3.0, 1.0  # of a bin from the trace, pixel, and of its log FWHM
 _SHORT = 0.02  # part of a profile that may lack without a word
 _BITS = (
