@@ -127,3 +127,18 @@ def test_holes_are_far_below_the_fit_and_away_from_the_source(row, depth):
     assert (
         has_holes(data, weight, terms, coefficients, np.array([12.0]), 2.5, 0.1, 4.0) == told.any() == (depth == 0.95)
     )
+
+
+@pytest.mark.parametrize("number", [1, "auto"])
+def test_holes_beyond_a_broad_neighbour_are_no_negative_traces(number):
+    """The background bends up beneath what is not modelled, and down where nothing is."""
+    one = make_scene("mid", 1, shape=(31, 600), snr=30.0, centre=15.3, fwhm=2.5, slope=0.0)
+    light = 0.5 * one.truth.flux[0] * pixel_profile(np.arange(31), one.truth.centre[0] + 8.0, np.full(600, 5.0))
+    result = ox.extract(one.frame.replace(flux=one.frame.flux + light), ox.Recipe(sources={"number": number}))
+    assert result.quality["nods"]["offsets"] == ()
+    assert not any("Negative traces" in words for words in result.quality["warnings"])
+    if number == 1:
+        assert any(words.startswith("Two sources, at rows") for words in result.quality["warnings"])
+    else:
+        assert result.n_source == 2
+        assert np.nansum(result.flux[0]) / one.truth.flux[0].sum() == pytest.approx(1.0, abs=0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -125,6 +127,31 @@ def test_wings_are_no_further_source(columns):
     assert another_source(cut, (11.7,), 1.8, (), (0.5, 8.0)) is None
 
 
+def test_a_third_source_is_no_reason_to_doubt_the_second(columns):
+    """What two of three leave is far from noise, and all of it is the third one."""
+    data, weight = columns(2000, places=(11.0, 18.0, 5.0), fluxes=(100.0, 60.0, 40.0))
+    seen = another_source(coadd(data, weight, (0, 1999), "mean"), (11.0,), 1.8, (), (0.5, 8.0))
+    np.testing.assert_allclose(seen[0].positions, (11.0, 18.0), atol=0.1)
+    assert seen[1] > 1000
+
+
+def test_a_source_of_another_width_is_a_source(columns):
+    cut = coadd(*columns(2000, places=(8.0,), fluxes=(100.0,)), (0, 1999), "mean")
+    wide, _ = columns(2000, places=(16.0,), fluxes=(60.0,), fwhm=3.8)
+    cut = dataclasses.replace(cut, binned=dataclasses.replace(cut.binned, data=cut.binned.data + wide.mean(axis=0)))
+    seen = another_source(cut, (8.0,), 1.8, (), (0.5, 8.0))
+    np.testing.assert_allclose(seen[0].positions, (8.0, 16.0), atol=0.2)
+    assert seen[1] > 500
+
+
+def test_a_brighter_source_than_the_one_that_is_planned_is_seen(columns):
+    """A source of a twentieth of the light may be a lobe of the bright one, but not the bright one a lobe of it."""
+    cut = coadd(*columns(2000, places=(10.0, 19.0), fluxes=(20.0, 400.0)), (0, 1999), "mean")
+    seen = another_source(cut, (10.0,), 1.8, (), (0.5, 8.0))
+    np.testing.assert_allclose(sorted(seen[0].positions), (10.0, 19.0), atol=0.1)
+    assert another_source(cut, (19.0,), 1.8, (), (0.5, 8.0)) is None
+
+
 # in whole extractions ------------------------------------------------------------------------------------------------
 
 
@@ -156,3 +183,39 @@ def test_sources_of_opposite_colours_are_both_found(apart, seed):
     brightest = np.argsort(np.median(result.centre, axis=1))
     sums = [np.nansum(result.flux[k][half]) for k, half in zip(brightest, (along < 0, along > 0), strict=True)]
     np.testing.assert_allclose(sums, 45.0 * 500, rtol=0.01)
+
+
+def three_in_a_slit(seed=1):
+    """Sources of 1, 0.6 and 0.4 times the light at rows 15, 20 and 8."""
+    one = make_scene("mid", seed, shape=(31, 600), snr=30.0, centre=15.2, fwhm=2.5, slope=0.0)
+    rows = np.arange(31)
+    light = sum(
+        ratio * one.truth.flux[0] * pixel_profile(rows, one.truth.centre[0] + apart, one.truth.fwhm[0])
+        for apart, ratio in ((5.0, 0.6), (-7.0, 0.4))
+    )
+    return one, one.frame.replace(flux=one.frame.flux + light)
+
+
+def test_three_sources_are_found_by_the_evidence_and_told_of_where_one_is_asked_for():
+    one, frame = three_in_a_slit()
+    result = ox.extract(frame, ox.Recipe(sources={"number": "auto"}))
+    np.testing.assert_allclose(np.sort(np.median(result.centre, axis=1)), (8.2, 15.2, 20.2), atol=0.15)
+    first = int(np.argmin(np.abs(np.median(result.centre, axis=1) - 15.2)))
+    ratio = np.nansum(result.flux[first]) / one.truth.flux[0].sum()
+    assert ratio == pytest.approx(1.0, abs=0.01)
+    assert any("set sources.number to 2 or auto" in words for words in ox.extract(frame).quality["warnings"])
+
+
+def test_a_bright_neighbour_of_a_planned_source_is_told_of_and_found_by_the_evidence():
+    bright = make_scene("mid", 2, shape=(31, 600), snr=200.0, centre=24.0, fwhm=2.5, slope=0.0)
+    flux = 0.05 * bright.truth.flux[0]
+    light = flux * pixel_profile(np.arange(31), bright.truth.centre[0] - 9.0, bright.truth.fwhm[0])
+    meta = {**bright.frame.meta, "planned_cross": 15.0}
+    frame = bright.frame.replace(flux=bright.frame.flux + light, meta=meta)
+    told = [words for words in ox.extract(frame).quality["warnings"] if words.startswith("Two sources, at rows")]
+    assert len(told) == 1
+    assert "15.0 and 24.0" in told[0]
+    result = ox.extract(frame, ox.Recipe(sources={"number": "auto"}))
+    np.testing.assert_allclose(np.median(result.centre, axis=1), (15.0, 24.0), atol=0.1)
+    pull = np.nansum(result.flux[0] - flux) / np.sqrt(np.nansum(result.uncertainty[0] ** 2))
+    assert abs(pull) < 4

@@ -15,7 +15,7 @@ from .frame import Frame
 from .geometry import Geometry, Problem
 from .kernel import Slice, choose_columns, coadd, cross_basis
 from .limits import template_width, width_bounds, width_limits
-from .negatives import find_negatives
+from .negatives import find_negatives, misfit_with
 from .paths import given_trace, image_trace, planned_trace, row_of
 from .placing import another_source, place_sources, width_at
 from .recipe import Recipe
@@ -144,7 +144,7 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
     if profile.fwhm.value is not None:
         width = profile.fwhm.value
     if from_data and not detection.lines:
-        seen, told_of = _look_for_nods(flat, positions, width, nods, recipe)
+        seen, told_of = _look_for_nods(flat, positions, width, nods, bounds, recipe)
         bounds = width_bounds(recipe, window, seen)
         if seen != nods and not named:
             placed_on = place_sources(flat, positions[0], width, number, seen, bounds)
@@ -260,13 +260,22 @@ def _detect(
 
 
 def _look_for_nods(
-    cut: Slice, positions: tuple[float, ...], width: float, nods: tuple[float, ...], recipe: Recipe
+    cut: Slice,
+    positions: tuple[float, ...],
+    width: float,
+    nods: tuple[float, ...],
+    bounds: tuple[float, float],
+    recipe: Recipe,
 ) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Negative traces that the file does not tell of, and a word on them."""
     if nods or recipe.nods.mode == "ignore" or recipe.nods.offsets is not None:
         return nods, ()
     seen = find_negatives(cut, positions, width)
     if not seen:
+        return nods, ()
+    # beside a source that is not modelled the background is bent, and leaves holes further out
+    more = place_sources(cut, positions[0], width, len(positions) + 1, (), bounds)
+    if more.chi2 < misfit_with(cut, positions, width, seen):
         return nods, ()
     where = ", ".join(f"{offset:+.1f}" for offset in seen)
     return seen, (

@@ -15,13 +15,14 @@ from .profiles import Gaussian
 from .robust import median
 from .solve import solve_columns
 
-__all__ = ["find_negatives"]
+__all__ = ["find_negatives", "misfit_with"]
 
 FloatArray = NDArray[np.float64]
 
 _PATTERN_GAIN = 64.0  # drop of chi2 by which a pattern of negative traces is believed
 _PLACES = (-2, -1, 1, 2)  # nods from the source at which its negatives may lie
 _DEPTH_COST = 10.0  # chi2 that every trace of a pattern must pay for its free depth
+_WIDTHS = np.array([0.65, 0.8, 1.0])  # of the FWHM that was found, which holes may have widened
 _FAR_AWAY = 1e6
 _DEEP, _SURE = 0.03, 4.0  # of the peak, and sigma below a fit: what may be a negative trace
 _LEAST_ROWS = 12
@@ -63,7 +64,7 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
     first, reach = positions[0], max(positions[0] - good[0], good[-1] - positions[0])
     best: tuple[float, tuple[float, ...]] = (np.inf, ())
     alone = np.inf
-    for width in fwhm * np.array([0.65, 0.8, 1.0]):
+    for width in fwhm * _WIDTHS:
         alone = min(alone, float(_negative_fits(cut, positions, width, np.zeros((1, 0)))[0][0]))
         steps = np.arange(max(2.0 * width, 3.0), reach + 0.5, 0.1)
         if not len(steps):
@@ -77,6 +78,28 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
             best = (float(cost[pick]), tuple(float(o) for o in offsets[pick][kept[pick]]))
     gain = alone - best[0]
     return best[1] if gain > _PATTERN_GAIN and gain > 0.4 * alone else ()
+
+
+def misfit_with(cut: Slice, positions: tuple[float, ...], fwhm: float, offsets: tuple[float, ...]) -> float:
+    """Find chi2 of sources with negative traces beside the first one, at the width that is best.
+
+    Parameters
+    ----------
+    cut : Slice
+        The slice.
+    positions : tuple of float
+        Rows of the sources.
+    fwhm : float
+        Their FWHM, pixel.
+    offsets : tuple of float
+        From `find_negatives`.
+
+    Returns
+    -------
+    float
+    """
+    tried = np.array([offsets])
+    return min(float(_negative_fits(cut, positions, width, tried)[0][0]) for width in fwhm * _WIDTHS)
 
 
 def _without_empty_places(

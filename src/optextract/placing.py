@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .geometry import terms_of
 from .kernel import Slice, cross_basis
 from .searching import Placement, Search, is_explained, scan
+from .solve import solve_columns
 
 __all__ = ["another_source", "place_sources", "width_at"]
 
 FloatArray = NDArray[np.float64]
 
+_LEAST_APART = 1.2  # pixel between two sources, where their FWHM is less
 _FAR = 1.8  # FWHM from the brightest source, where a skew profile has nothing any more
+_OWN = np.geomspace(0.6, 2.2, 14)  # of the common FWHM: how wide each of two sources may be
 _FAINT, _FAINTEST = 0.1, 0.02  # of the brightest source: what may be a lobe of it, and what is one at any rate
 
 
@@ -130,8 +134,8 @@ def another_source(
     """Positions and FWHM with one source more, and the evidence for it.
 
     The new source must lie one FWHM (and 1.2 pixels) or more from the others and hold a tenth of the brightest one's
-    flux; less, but 2 %, where it lies 1.8 FWHM or more from that one, and nothing like it on its other side: lobes and
-    halos of a profile are on both.
+    flux, or be the brightest itself; less, but 2 %, where it lies 1.8 FWHM or more from that one, and nothing like it
+    on its other side: lobes and halos of a profile are on both.
 
     Parameters
     ----------
@@ -151,7 +155,8 @@ def another_source(
     placed : Placement
         With the new source.
     evidence : float
-        Drop of chi2 over the reduced chi2 that is left, where that is above 1.
+        Drop of chi2 over the reduced chi2 that is left, where that is above 1; where a third source takes most of what
+        is left away, that is no reason to doubt the second.
 
     None in place of these where the slice has too few rows, is explained already, or has no such place.
     """
@@ -174,10 +179,52 @@ def another_source(
     apart = np.diff(np.sort(rows)).min()
     taken = [p + offset for p in few.positions for offset in nods]
     hidden = any(abs(m - t) < 1.2 * width for m in rows[1:] for t in taken)
-    if apart < max(1.0 * width, 1.2) or hidden:
+    if apart < max(width, _LEAST_APART) or hidden:
         return None
-    _, flux = scan(cut, list(rows[:-1]), width, nods, search.background, np.array(rows[-1:]), many.shape)
-    if flux[0].min() < _FAINT * flux[0].max() and not _on_one_side(search, many, flux[0], nods):
+    flux = _fluxes(search, many, nods)
+    # one that was there before and is fainter than the new one is no lobe that passes for a source
+    outshone = min(abs(rows[int(flux.argmax())] - place) for place in few.positions) >= max(width, _LEAST_APART)
+    if flux.min() < _FAINT * flux.max() and not outshone and not _on_one_side(search, many, flux, nods):
         return None
-    freedom = max(len(good) - 2 * number - 4, 1)
-    return many, float((few.chi2 - many.chi2) / max(1.0, many.chi2 / freedom))
+    left = many.chi2 / max(len(good) - 2 * number - 4, 1)
+    if not is_explained(cut, many.chi2) and len(good) >= 8 + 2 * (number + 1):
+        more = place_sources(cut, positions[0], fwhm, number + 2, nods, fwhm_bounds)
+        if _are_all(search, more, nods):
+            left = min(left, more.chi2 / max(len(good) - 2 * number - 6, 1))
+        if number == 1 and not nods:
+            left = min(left, _with_own_widths(search, many) / max(len(good) - 7, 1))
+    return many, float((few.chi2 - many.chi2) / max(1.0, left))
+
+
+def _with_own_widths(search: Search, two: Placement) -> float:
+    """Chi2 of two sources at their places, each as wide as fits best, and each outside the other."""
+    first, second = (each.ravel() for each in np.meshgrid(_OWN, _OWN))
+    widths = two.fwhm * np.stack([first, second])
+    apart = abs(two.positions[1] - two.positions[0]) >= widths.mean(axis=0)
+    if not apart.any():
+        return np.inf
+    widths = widths[:, apart]
+    centre = np.repeat(np.array(two.positions)[:, None], widths.shape[1], axis=1)
+    cut, background = search.cut, search.background
+    terms = terms_of(two.shape, centre, widths, (), background, cut.binned.data.shape[1])
+    images = (
+        np.broadcast_to(image, (widths.shape[1], image.shape[1])) for image in (cut.binned.data, cut.binned.weight)
+    )
+    solution = solve_columns(*images, terms)
+    positive = (solution.coefficients[:, :2] > 0).all(axis=1)
+    return float(np.where(positive, solution.chi2, np.inf).min())
+
+
+def _fluxes(search: Search, many: Placement, nods: tuple[float, ...]) -> FloatArray:
+    """Flux of each source, shape (n_source,)."""
+    rows = many.positions
+    _, flux = scan(search.cut, list(rows[:-1]), many.fwhm, nods, search.background, np.array(rows[-1:]), many.shape)
+    return flux[0]
+
+
+def _are_all(search: Search, many: Placement, nods: tuple[float, ...]) -> bool:
+    """Whether each of some sources is one by itself: apart from the others, and none of them a lobe."""
+    if not np.isfinite(many.chi2) or np.diff(np.sort(many.positions)).min() < max(many.fwhm, _LEAST_APART):
+        return False
+    flux = _fluxes(search, many, nods)
+    return bool(flux.min() >= _FAINT * flux.max())
