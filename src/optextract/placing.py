@@ -205,12 +205,10 @@ def _with_own_widths(search: Search, two: Placement) -> float:
         return np.inf
     widths = widths[:, apart]
     centre = np.repeat(np.array(two.positions)[:, None], widths.shape[1], axis=1)
-    cut, background = search.cut, search.background
-    terms = terms_of(two.shape, centre, widths, (), background, cut.binned.data.shape[1])
-    images = (
-        np.broadcast_to(image, (widths.shape[1], image.shape[1])) for image in (cut.binned.data, cut.binned.weight)
-    )
-    solution = solve_columns(*images, terms)
+    binned = search.cut.binned
+    shape = (widths.shape[1], binned.data.shape[1])
+    terms = terms_of(two.shape, centre, widths, (), search.background, shape[1])
+    solution = solve_columns(np.broadcast_to(binned.data, shape), np.broadcast_to(binned.weight, shape), terms)
     positive = (solution.coefficients[:, :2] > 0).all(axis=1)
     return float(np.where(positive, solution.chi2, np.inf).min())
 
