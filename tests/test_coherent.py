@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 import optextract as ox
+from optextract.cleaning import _without_lines
+from optextract.coherent import mixed_profiles
 from optextract.profiles import Gaussian
+from optextract.reject import Rejected
 from optextract.simulate import make_scene
+from optextract.solve import solve_columns
 
 N_CROSS, N_DISP, FWHM, SIGMA, GAIN = 40, 600, 4.0, 2.5, 0.1
 LINES = ((150, 1.0), (300, 0.6), (430, 0.3))
@@ -151,3 +155,20 @@ def test_rejection_that_takes_runs_of_columns_is_told_of(monkeypatch):
     usual = ox.extract(struck.frame)
     assert not any("took much" in words or "differ from" in words for words in usual.quality["warnings"])
     assert usual.quality["rejection_effect"][0] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("n_disp", [1, 3, 5, 6, 9])
+def test_what_lies_beside_a_line_ends_with_the_frame(n_disp):
+    """Frames of fewer columns than are left out about a line."""
+    none, line = np.zeros(n_disp, dtype=bool), np.arange(n_disp) == n_disp // 2
+    pixels = np.zeros((n_disp, 4), dtype=bool)
+    found = Rejected(pixels, none, none, {}, none, line)
+    left = _without_lines(np.ones((n_disp, 4)), found)
+    beyond = np.abs(np.arange(n_disp) - n_disp // 2) > 3
+    np.testing.assert_array_equal(left, np.repeat(beyond[:, None], 4, axis=1).astype(float))
+    rows = np.exp(-0.5 * ((np.arange(12) - 5.5) / 1.3) ** 2)
+    profiles = np.repeat((rows / rows.sum())[None, None], n_disp, axis=0)
+    data = np.where(line, 300.0, 30.0)[:, None] * profiles[:, 0]
+    plain = solve_columns(data, np.ones(data.shape), profiles)
+    mixed = mixed_profiles(data, np.ones(data.shape), profiles, plain, np.zeros(data.shape, dtype=bool), line, 1.0)
+    assert all(0 <= column < n_disp for column in mixed)

@@ -105,3 +105,43 @@ def test_huge_variances_are_those_beside_the_least_of_the_good_pixels(rng, bad):
     np.testing.assert_array_equal(marked, told)
     np.testing.assert_array_equal(in_column, told.any(axis=1))
     np.testing.assert_array_equal(in_row, told.any(axis=0))
+
+
+@pytest.mark.parametrize("value", [1e30, 9.96921e36, -3.4028235e38, 1e100, 1e200])
+@pytest.mark.parametrize("part", [0.002, 0.3])
+def test_what_files_write_where_there_is_nothing_is_left_out_and_told_of(rng, value, part):
+    """Unmasked, it ended the whole process: a trace that is nowhere was looked up in a table."""
+    scene = make_scene("mid", 1, shape=(25, 400))
+    filled = rng.random(scene.frame.flux.shape) < part
+    result = ox.extract(scene.frame.replace(flux=np.where(filled, value, scene.frame.flux)))
+    masked = ox.extract(scene.frame.replace(mask=scene.frame.mask | filled))
+    np.testing.assert_array_equal(result.flux, masked.flux)
+    (told,) = (words for words in result.quality["warnings"] if "hold values beyond 1e+29" in words)
+    assert told.startswith(f"{np.count_nonzero(filled & ~scene.frame.mask)} pixels ")
+
+
+@pytest.mark.parametrize("value", [1e-300, 1e-20])
+def test_variances_of_next_to_nothing_are_left_out_and_told_of(rng, value):
+    scene = make_scene("mid", 1, shape=(25, 400))
+    bad = rng.random(scene.frame.flux.shape) < 0.05
+    result = ox.extract(scene.frame.replace(variance=np.where(bad, value, scene.frame.variance)))
+    masked = ox.extract(scene.frame.replace(mask=scene.frame.mask | bad))
+    np.testing.assert_array_equal(result.flux, masked.flux)
+    assert any("have less than 1e-10 of the usual variance" in words for words in result.quality["warnings"])
+
+
+@pytest.mark.parametrize("factor", [1e32, 1e-32])
+def test_a_frame_of_large_numbers_is_a_frame(factor):
+    """Nothing is left out only because of its unit."""
+    frame = make_scene("mid", 1, shape=(25, 400)).frame
+    scaled = ox.extract(frame.replace(flux=frame.flux * factor, variance=frame.variance * factor**2, variance_parts={}))
+    np.testing.assert_allclose(scaled.flux / factor, ox.extract(frame).flux, rtol=1e-6)
+    assert not any("left out" in words for words in scaled.quality["warnings"])
+
+
+def test_values_beyond_all_numbers_end_in_no_crash():
+    """All pixels hold values whose squares are infinite: there is no answer, but there is an end."""
+    frame = make_scene("mid", 1, shape=(12, 60)).frame
+    with np.errstate(all="ignore"):
+        result = ox.extract(frame.replace(flux=np.where(np.indices(frame.shape)[0] % 3, frame.flux, 1.0) * 1e200))
+    assert result.flux.shape == (1, 60)

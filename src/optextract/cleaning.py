@@ -304,7 +304,7 @@ def _without_lines(weight: FloatArray, found: Rejected) -> FloatArray:
     if not line.any():
         return weight
     # their faint ends are beside it as well
-    line = np.convolve(line, np.ones(2 * _ENDS + 1), mode="same") > 0.5
+    line = np.convolve(line, np.ones(2 * _ENDS + 1))[_ENDS : _ENDS + len(line)] > 0.5
     out = weight.copy()
     out[line] = 0.0
     return out

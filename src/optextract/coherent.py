@@ -174,7 +174,7 @@ def mixed_profiles(
     dict of int to ndarray, shape (n_cross,)
         By column, of unit total; for the columns to either side as well, as far as the line is bright there.
     """
-    near = np.convolve(lines, np.ones(2 * _ENDS + 1), mode="same") > 0.5
+    near = np.convolve(lines, np.ones(2 * _ENDS + 1))[_ENDS : _ENDS + len(lines)] > 0.5
     at = np.flatnonzero(near[1:-1]) + 1
     level = _level(plain.coefficients, at)
     level[:, 0] = np.maximum(level[:, 0], 0.0)

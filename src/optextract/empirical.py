@@ -25,6 +25,7 @@ FloatArray = NDArray[np.float64]
 _REACH = 2.6  # FWHM from the trace: beyond, wings and background cannot be told apart
 _TELLING = 300  # columns of which the typical profile is the mean
 # 1 sigma of the correction: of the profile, and of the total flux per pixel
+_RIDGE = 1e-12  # keeps knots apart that only pixels of immense weight see
 _PRIOR_RELATIVE, _PRIOR_FLOOR = 0.15, 0.003
 
 
@@ -98,8 +99,12 @@ def correct_profile(
         for k in range(n_source):
             hat_equations(residual, weight, contiguous(flux[:, k]), offsets[k], knots[0], step, matrix, vector)
         left, right = matrix / noise**2 + np.diag(1 / prior), vector / noise**2 - height / prior
+        if not np.isfinite(left).all() or not np.isfinite(right).all():
+            return Correction(profiles, 0.0, False)  # values whose squares are beyond all numbers tell nothing
         root = np.sqrt(np.diag(left))  # a knot that sees much more light than another one leaves that one its say
-        change = np.linalg.solve(left / np.outer(root, root), right / root) / root
+        scaled = left / np.outer(root, root)
+        scaled.flat[:: len(knots) + 1] += _RIDGE
+        change = np.linalg.solve(scaled, right / root) / root
         gain += float(vector @ change - 0.5 * change @ matrix @ change) * 2 / noise**2
         if gain < 0.5 * enough:  # the first round finds nearly all
             return Correction(profiles, gain, False)

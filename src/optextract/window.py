@@ -18,6 +18,8 @@ __all__ = ["Window", "cut"]
 FloatArray = NDArray[np.float64]
 
 _HUGE = 1e3  # times the variance of a pixel's row and of its column: how some pipelines mark a bad pixel
+_FILLED, _USUAL = 1e29, 1e-12  # what no pixel holds, if the usual one holds no more than that part of it
+_SURE = 1e-10  # of the usual variance
 _LEAST_ROWS, _COVERED = 12, 0.3  # of a slit that the sky may light, and of the columns of each
 # part of the rows that must be lit, at which quantile they tell their level, how much brighter one and how much darker
 # the rows beside the slit may be, and S/N of the level
@@ -141,21 +143,43 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
     data, total = (np.array(image.T, dtype=float, order="C") for image in fetched)
     good = np.array(useful[part].T, dtype=bool, order="C")
     weight = np.empty(data.shape)
-    box.weigh(data, total, good, float(factor), weight)
-    marked = _marked_by_variance(data, total, good)
-    if marked is not None:
-        good &= ~marked
-        data[marked], weight[marked], total[marked] = 0.0, 0.0, 1.0
+    largest, least, most = box.weigh(data, total, good, float(factor), weight)
     words: tuple[str, ...] = ()
+
+    def leave_out(marked: NDArray[np.bool_] | None, why: str | None = None) -> tuple[str, ...]:
+        if marked is None:
+            return ()
+        good[marked] = False
+        data[marked], weight[marked], total[marked] = 0.0, 0.0, 1.0
+        return () if why is None else (f"{np.count_nonzero(marked)} pixels {why}: left out; a mask should say so.",)
+
+    if largest > _FILLED:
+        words += leave_out(_filled(data, good), f"hold values beyond {_FILLED:.0e}, which no detector gives")
+    if most * _SURE > least:
+        words += leave_out(_too_sure(total, good), f"have less than {_SURE:.0e} of the usual variance")
+    leave_out(_marked_by_variance(data, total, good))
     slit = _lit_rows(data, total, good) if frame.meta.get("planned_trace") is not None else None
     if slit is not None:
         data[:, ~slit], weight[:, ~slit], total[:, ~slit] = 0.0, 0.0, 1.0
         ends = np.flatnonzero(slit)[[0, -1]] + top
-        words = (
+        words += (
             f"The sky is still in the frame and lights rows {ends[0]} to {ends[1]}: only these take part, and the "
             "source is taken where it is planned. Subtract the nods from each other first.",
         )
     return Window(data, weight, total, top, left, frame.shape, words, slit is not None)
+
+
+def _filled(data: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Pixels that hold what files write where there is nothing (1e30, 9.97e36, 3.4e38); none where all hold such."""
+    filled = good & (np.abs(data) > _FILLED)
+    others = good & ~filled
+    return filled if others.any() and median(np.abs(data[others])) < _USUAL * _FILLED and filled.any() else None
+
+
+def _too_sure(total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Pixels whose variance is as good as zero beside the others': a bad pixel, and no better than one of zero."""
+    sure = good & (total < _SURE * median(total[good]))
+    return sure if sure.any() else None
 
 
 def _marked_by_variance(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

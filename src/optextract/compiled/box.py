@@ -13,7 +13,9 @@ FloatArray = NDArray[np.float64]
 
 
 @compiled
-def weigh(data: FloatArray, variance: FloatArray, good: NDArray[np.bool_], factor: float, weight: FloatArray) -> None:
+def weigh(
+    data: FloatArray, variance: FloatArray, good: NDArray[np.bool_], factor: float, weight: FloatArray
+) -> tuple[float, float, float]:
     """Pixels whose variance is a number above zero: values, variances and inverse variances; 0, 1 and 0 of all others.
 
     Parameters
@@ -26,6 +28,13 @@ def weigh(data: FloatArray, variance: FloatArray, good: NDArray[np.bool_], facto
         On the variance.
     weight : ndarray, shape (n_disp, n_cross)
         Filled.
+
+    Returns
+    -------
+    largest : float
+        Greatest absolute value.
+    least, most : float
+        Least and greatest variance.
     """
     values, spread, use, inverse = data.ravel(), variance.ravel(), good.ravel(), weight.ravel()
     for i in range(len(values)):
@@ -36,6 +45,12 @@ def weigh(data: FloatArray, variance: FloatArray, good: NDArray[np.bool_], facto
         spread[i] = value
         inverse[i] = 1.0 / value if kept else 0.0
         use[i] = kept
+    largest, least, most = 0.0, np.inf, 0.0
+    for i in range(len(values)):
+        largest = max(largest, abs(values[i]))
+        least = min(least, spread[i] if use[i] else np.inf)
+        most = max(most, spread[i] if use[i] else 0.0)
+    return largest, least, most
 
 
 @compiled

@@ -235,10 +235,11 @@ def _propose(sizes: Sizes, limits: Limits, enough: float, best: Best) -> bool:
     for p in range(n):
         trial[p] = vector[p] + min(max(step[p], -rules[p, LONGEST]), rules[p, LONGEST])
     keep_within(trial, sizes, rules, rows, narrowest, widest)
-    moves = False
+    moves, known = False, True
     for p in range(n):
         moves |= trial[p] != vector[p]
-    return moves
+        known &= np.isfinite(trial[p])
+    return moves and known
 
 
 @compiled
@@ -277,6 +278,21 @@ def _gather(
 
 
 @compiled
+def _tell_nothing(best: Best) -> None:
+    """Leave the first point as it is, where the data are no numbers that could be squared: nothing is known of it."""
+    _, _, hessian, gradient, amplitude, error, local, progress = best
+    for p in range(len(gradient)):
+        gradient[p] = 0.0
+        for q in range(len(gradient)):
+            hessian[p, q] = 1.0 if p == q else 0.0
+    for x in range(len(amplitude)):
+        for k in range(amplitude.shape[1]):
+            amplitude[x, k], error[x, k] = 0.0, np.inf
+        local[x, 0], local[x, 1], local[x, 2], local[x, 3] = 0.0, np.inf, 0.0, np.inf
+    progress[CHI2] = np.inf
+
+
+@compiled
 def _judge(
     chi2: float,
     total: FloatArray,
@@ -295,6 +311,9 @@ def _judge(
     vector, trial, hessian, gradient, amplitude, error, local, progress = best
     n_bin, n_parameter, n_source = len(amplitude), len(vector), sizes[3]
     begins = progress[STEPS] == 0.0
+    if begins and not np.isfinite(chi2):
+        _tell_nothing(best)
+        return False
     gained = progress[CHI2] - chi2
     enough = tolerance * max(1.0, progress[CHI2] / freedom)
     if begins or gained >= 0:

@@ -165,7 +165,7 @@ def equal_shares(signal: FloatArray, most: float, least: float, edges: NDArray[n
     total = np.empty(n + 1)
     total[0] = 0.0
     for x in range(n):
-        total[x + 1] = total[x] + min(signal[x], most)
+        total[x + 1] = total[x] + (min(signal[x], most) if np.isfinite(signal[x]) else 0.0)
     count = int(min(max(total[n] / least, 1.0), float(len(edges) - 1)))
     edges[0], found, x = 0, 1, 0
     for k in range(1, count):

@@ -51,6 +51,10 @@ def fill_places(
             scale, half = 1.0 / (fwhm[k, x] * step), reach * fwhm[k, x]
             for o in range(len(offsets)):
                 middle, slot = centre[k, x] + offsets[o], o * n_source + k
+                if not np.isfinite(middle + half):
+                    for y in range(n_cross):
+                        terms[x, slot, y] = 0.0
+                    continue
                 first = int(min(max(middle - half + 0.5, 0.0), float(n_cross)))
                 last = min(int(min(max(middle + half + 0.5, 0.0), float(n_cross))) + 1, n_cross)
                 # the cumulative distribution at the edges of the pixels, beyond the table its ends; in two loops, of

@@ -18,7 +18,9 @@ Table = tuple[FloatArray, float, float, float]
 
 @compiled
 def _rows(centre: float, half: float, n_cross: int) -> tuple[int, int]:
-    """First row that a profile reaches, and the one after the last."""
+    """First row that a profile reaches, and the one after the last; none where it is nowhere."""
+    if not np.isfinite(centre + half):
+        return 0, 0
     low = min(max(np.floor(centre - half + 0.5), 0.0), float(n_cross))
     high = min(max(np.ceil(centre + half + 0.5), low), float(n_cross))
     return int(low), int(high)
@@ -130,13 +132,17 @@ def fill_bins(
     n_cross, n_bin, n_cell = terms.shape[1], terms.shape[2], len(cubics)
     per_cell = n_cell / (high - low)
     half = max(-low, high)
-    top, bottom, alike = np.inf, -np.inf, True
+    top, bottom, alike, somewhere = np.inf, -np.inf, True, True
     inverse = np.empty(n_bin)
     for x in range(n_bin):
+        somewhere &= np.isfinite(centre[slot, x]) & np.isfinite(fwhm[slot, x])
         inverse[x] = 1.0 / fwhm[slot, x]
         top = min(top, centre[slot, x] - half * fwhm[slot, x])
         bottom = max(bottom, centre[slot, x] + half * fwhm[slot, x])
         alike &= centre[slot, x] == centre[slot, 0] and fwhm[slot, x] == fwhm[slot, 0]
+    if not somewhere:
+        reach[slot, 0], reach[slot, 1] = 0, 0
+        return
     top = 0.0 if tail > 0.0 else min(max(np.floor(top + 0.5), 0.0), float(n_cross))
     bottom = float(n_cross) if tail > 0.0 else min(max(np.ceil(bottom + 0.5), top), float(n_cross))
     reach[slot, 0], reach[slot, 1] = int(top), int(bottom)

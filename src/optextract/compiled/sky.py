@@ -51,6 +51,8 @@ def cover(
         for k in range(len(centre)):
             for o in range(len(offsets)):
                 middle, reach = centre[k, x] + offsets[o], max(times[o] * fwhm[k, x] + more, least)
+                if not np.isfinite(middle + reach):
+                    continue
                 first = int(min(max(np.ceil(middle - reach), 0.0), float(n_cross)))
                 last = int(min(max(np.floor(middle + reach) + 1.0, 0.0), float(n_cross)))
                 for y in range(first, last):
