@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter1d
 
 import optextract as ox
 from optextract.beneath import columns_off, disagreement, near_rows
 from optextract.profiles import Gaussian
+from optextract.simulate import make_scene, pixel_profile
 
 _SKY = 100.0
 
@@ -127,3 +129,35 @@ def test_columns_off_are_those_whose_rows_beside_the_source_are(rng):
     residual[40:47, 20:24] += 6.0
     residual[100:120, 28:] += 20.0  # far from it
     assert columns_off(residual, weight, clear, centre, 2.0, 1.0) == 7
+
+
+@pytest.mark.parametrize("kind", ["step", "wave"])
+def test_a_step_or_a_wave_that_is_small_in_each_column_is_followed(kind):
+    """One sigma of a pixel, where no gap tells of it: the polynomial rings about it, by a fifth of a faint source."""
+    biased, errors = [], []
+    for seed in range(4):
+        scene = make_scene("mid", seed, shape=(31, 600), snr=6.0, fwhm=2.5, centre=15.3, slope=0.0)
+        sigma = np.sqrt(np.median(scene.frame.variance))
+        along = np.arange(600)
+        sky = sigma * (along >= 300) if kind == "step" else 0.4 * sigma * np.sin(2 * np.pi * along / 100)
+        result = ox.extract(scene.frame.replace(flux=scene.frame.flux + sky))
+        assert result.resolved.background.along == "column"
+        left = (result.flux - scene.truth.flux)[0]
+        where = np.abs(along - 275) < 25 if kind == "step" else sky > 0.3 * sigma
+        biased.append(left[where].sum() / scene.truth.flux[0, where].sum())
+        errors.append(np.sqrt((result.uncertainty[0, where] ** 2).sum()) / scene.truth.flux[0, where].sum())
+    assert abs(np.mean(biased)) < 3 * np.sqrt(np.mean(np.square(errors)) / 4)
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+def test_noise_is_no_wave(correlated):
+    """Drizzled noise is correlated along the dispersion, but not from one side of the source to the other."""
+    for seed in range(8):
+        scene = make_scene("mid", seed, shape=(31, 600), snr=6.0, fwhm=2.5, centre=15.3)
+        noise = np.random.default_rng(seed).normal(size=(31, 606))
+        if correlated:
+            noise = uniform_filter1d(noise, 7, axis=1) * np.sqrt(7.0)
+        sigma = np.sqrt(np.median(scene.frame.variance))
+        light = scene.truth.flux[0] * pixel_profile(np.arange(31), scene.truth.centre[0], scene.truth.fwhm[0])
+        frame = scene.frame.replace(flux=light + sigma * noise[:, 3:603])
+        assert ox.extract(frame).resolved.background.along == "smooth"

@@ -30,6 +30,7 @@ __all__ = ["BackgroundFit", "fit_background"]
 FloatArray = NDArray[np.float64]
 
 _MAX_CROSS, _MAX_ALONG = 2, 8
+_ALIKE, _SLOWLY_ALIKE = 6.0, 4.0  # sigma by which both sides of the sources vary together: columns, means of a few
 _LEAST_CLEAR = 5  # source-free pixels in the median column that can carry the background by themselves
 _WORTH = 1.25  # mean drop of chi2, in units of that by a term that only noise sees
 _QUARTER_DROP = 0.1015  # lower quartile of that: columns without lines tell it
@@ -250,7 +251,7 @@ def _fit_once(
     if settings.along == "smooth":
         return smooth
     common = common_mode(data, weight, smooth.image, sides)
-    if common.get("significance", 0.0) >= 6.0:
+    if common.get("significance", 0.0) >= _ALIKE or common.get("slow_significance", 0.0) >= _SLOWLY_ALIKE:
         test: dict[str, float | str] = {
             **smooth.test,
             **common,

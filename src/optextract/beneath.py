@@ -35,6 +35,7 @@ _REACH, _LEAST_REACH = 5.0, 10.0  # FWHM from a trace that rows count as near, a
 _WIDER = (1.0, 1.5, 2.0, 3.0)  # times that: the sets of rows that are tried
 _BIAS, _CHANCE = 0.25, 4.0  # of the variance, and sigma
 _WORTHWHILE = 0.6  # of all rows: where the near ones are more, the others hardly lead the fit
+_TOGETHER = (4, 8)  # columns whose means are compared for slow variations
 _CAP = 100.0  # squared pull above which a column says no more: a hit is no evidence
 _QUARTER = 0.1015  # lower quartile of chi2 with one degree of freedom: columns without lines tell it
 _OFF = 6.0  # sigma of the mean of the rows beside a source, of which noise makes none
@@ -187,7 +188,8 @@ def common_mode(
     Returns
     -------
     dict
-        ``side_correlation`` and its ``significance``; nothing where there are too few columns with both sides.
+        ``side_correlation``, its ``significance``, and ``slow_significance``, that of means of a few columns: a step or
+        a wave is small in each column, but in many. Nothing where there are too few columns with both sides.
     """
     means = np.empty((2, len(data) + 1))
     count = both_sides(contiguous(data), contiguous(image), contiguous(weight), *sides, means)
@@ -198,9 +200,23 @@ def common_mode(
     for pull in (below, above):
         most = 4 * robust_rms(pull)
         np.clip(pull - median(pull), -most, most, out=pull)
-    norm = np.sqrt((below**2).sum() * (above**2).sum())
-    correlation = float((below * above).sum() / norm) if norm > 0 else 0.0
-    return {"side_correlation": correlation, "significance": correlation * np.sqrt(len(below))}
+    correlation = _correlation(below, above)
+    slow = 0.0
+    for width in _TOGETHER:
+        blocks = len(below) // width
+        means = (side[: blocks * width].reshape(blocks, width).mean(axis=1) for side in (below, above))
+        slow = max(slow, _correlation(*means) * np.sqrt(blocks))
+    return {
+        "side_correlation": correlation,
+        "significance": correlation * np.sqrt(len(below)),
+        "slow_significance": float(slow),
+    }
+
+
+def _correlation(one: FloatArray, other: FloatArray) -> float:
+    """Correlation of two series about zero."""
+    norm = np.sqrt((one @ one) * (other @ other))
+    return float(one @ other / norm) if norm > 0 else 0.0
 
 
 def columns_off(
