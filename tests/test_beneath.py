@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import uniform_filter1d
 
 import optextract as ox
-from optextract.beneath import columns_off, disagreement, near_rows
+from optextract.beneath import columns_off, disagreement, near_rows, raised_columns
 from optextract.profiles import Gaussian
 from optextract.simulate import make_scene, pixel_profile
 
@@ -147,6 +147,54 @@ def test_a_step_or_a_wave_that_is_small_in_each_column_is_followed(kind):
         biased.append(left[where].sum() / scene.truth.flux[0, where].sum())
         errors.append(np.sqrt((result.uncertainty[0, where] ** 2).sum()) / scene.truth.flux[0, where].sum())
     assert abs(np.mean(biased)) < 3 * np.sqrt(np.mean(np.square(errors)) / 4)
+
+
+@pytest.mark.parametrize("height", [2.0, 6.0])
+@pytest.mark.parametrize("raised", [[250], [100, 101], [40, 41, 300, 500]])
+def test_hot_columns_have_a_background_of_their_own(raised, height):
+    """Their light was the source's, four times over, without a word; and one changed the profile of all others."""
+    pulls = []
+    for seed in range(4):
+        scene = make_scene("mid", seed, shape=(31, 600), snr=10.0, fwhm=2.5, centre=15.3, slope=0.0)
+        flux = scene.frame.flux.copy()
+        flux[:, raised] += height * np.sqrt(np.median(scene.frame.variance)) * (-1.0 if seed == 3 else 1.0)
+        result, plain = ox.extract(scene.frame.replace(flux=flux)), ox.extract(scene.frame)
+        assert result.resolved.background.along == "smooth"
+        assert result.quality["background"]["choice"].endswith(f"and {len(raised)} columns by themselves")
+        pulls += ((result.flux - scene.truth.flux) / result.uncertainty)[0, raised].tolist()
+        assert (result.uncertainty[0, raised] > plain.uncertainty[0, raised]).all()
+        others = np.delete(np.arange(600), raised)
+        assert np.abs((result.flux - plain.flux) / plain.uncertainty)[0, others].max() < 0.2
+        again = ox.extract(scene.frame.replace(flux=flux), result.resolved)
+        np.testing.assert_allclose(again.flux[0, raised], result.flux[0, raised], rtol=0.01)
+    assert np.abs(pulls).max() < 4.5
+    assert np.sqrt(np.mean(np.square(pulls))) < 2.0
+
+
+def test_a_very_hot_column_leaves_the_others_as_they_are():
+    scene = make_scene("mid", 1, shape=(31, 600), snr=10.0, fwhm=2.5, centre=15.3, slope=0.0)
+    flux = scene.frame.flux.copy()
+    flux[:, 250] += 200.0 * np.sqrt(np.median(scene.frame.variance))
+    result, plain = ox.extract(scene.frame.replace(flux=flux)), ox.extract(scene.frame)
+    others = np.delete(np.arange(600), 250)
+    assert np.abs((result.flux - plain.flux) / plain.uncertainty)[0, others].max() < 0.2
+    pull = (result.flux - scene.truth.flux)[0, 250] / result.uncertainty[0, 250]
+    assert abs(pull) < 5 or result.flags[0, 250] != 0
+
+
+def test_columns_that_are_raised_on_one_side_are_not(rng):
+    """Something lies there: it is no background of the source."""
+    weight = np.ones((100, 21))
+    row = np.arange(21)
+    sides = row < 7, row > 13
+    data = rng.normal(size=weight.shape)
+    data[30, :7] += 50.0
+    data[60] += 5.0
+    data[70, :7] += 5.0
+    data[70, 14:] -= 5.0
+    assert raised_columns(data, weight, sides).tolist() == [60]
+    weight[60, 14:] = 0.0
+    assert raised_columns(data, weight, sides).tolist() == []
 
 
 @pytest.mark.parametrize("correlated", [False, True])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .beneath import VARIES, common_mode, disagreement, least_disagreement, sky_varies
+from .beneath import VARIES, common_mode, disagreement, least_disagreement, raised_columns, sky_varies
 from .compiled import contiguous
 from .compiled.final import background_variance, spread_along
 from .compiled.sky import free_pixels, spread, wings
@@ -247,10 +247,16 @@ def _fit_once(
         return _per_column(
             data, weight, profiles, 0 if asked == "auto" else highest, {"choice": "per column, as asked for"}
         )
-    smooth = _choose_smooth(data, reduced, basis, settings, highest)
+    raised = raised_columns(data, weight, sides)
+    usual, told = weight, reduced
+    if len(raised):  # they tell nothing of what is smooth
+        usual = weight.copy()
+        usual[raised] = 0.0
+        told = reduced_by(data, usual, profiles, basis)
+    smooth = _choose_smooth(data, told, basis, settings, highest)
     if settings.along == "smooth":
-        return smooth
-    common = common_mode(data, weight, smooth.image, sides)
+        return _with_columns(smooth, reduced, raised)
+    common = common_mode(data, usual, smooth.image, sides)
     if common.get("significance", 0.0) >= _ALIKE or common.get("slow_significance", 0.0) >= _SLOWLY_ALIKE:
         test: dict[str, float | str] = {
             **smooth.test,
@@ -268,7 +274,37 @@ def _fit_once(
     ):
         test = {**smooth.test, "varies": varies, "choice": "per column: a smooth background fits no column"}
         return _per_column(data, weight, profiles, max(smooth.degree, 0), test)
-    return replace(smooth, test={**smooth.test, **common})
+    smooth = replace(smooth, test={**smooth.test, **common})
+    return _with_columns(smooth, reduced, raised)
+
+
+def _with_columns(fit: BackgroundFit, reduced: Reduced, columns: NDArray[np.intp]) -> BackgroundFit:
+    """The smooth fit with terms of their own for the few columns that are off in all rows."""
+    if not len(columns):
+        return fit
+    n_disp = len(reduced.used)
+    alone = np.zeros((n_disp, len(columns)))
+    alone[columns, np.arange(len(columns))] = 1.0
+    smooth = np.ones((n_disp, 1)) if fit.dispersion_basis is None else fit.dispersion_basis
+    terms, n = np.concatenate([smooth, alone], axis=1), max(fit.degree, 0) + 1
+    basis = reduced.basis[:n]
+    solution, covariance = solve_symmetric(
+        *assemble(replace(reduced, matrix=reduced.matrix[:, :n, :n], vector=reduced.vector[:, :n]), terms)
+    )
+    image = _image(terms @ solution.reshape(n, -1).T, basis)
+    words = f"{fit.test['choice']}, and {len(columns)} columns by themselves"
+    test = {**fit.test, "raised_columns": float(len(columns)), "choice": words}
+    return replace(
+        fit,
+        image=image,
+        degree=n - 1,
+        n_parameters=n * terms.shape[1],
+        test=test,
+        basis=basis,
+        dispersion_basis=terms,
+        covariance=covariance,
+        reduced=reduced,
+    )
 
 
 def _fit_like(data: FloatArray, weight: FloatArray, profiles: FloatArray, like: BackgroundFit) -> BackgroundFit:

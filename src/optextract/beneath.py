@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from .compiled import contiguous
 from .compiled.sky import both_sides
-from .compiled.sums import side_pulls
+from .compiled.sums import side_means, side_pulls
 from .reduced import Reduced, reduced_by
 from .robust import median, robust_rms
 from .solve import solve_columns
@@ -24,6 +25,7 @@ __all__ = [
     "least_disagreement",
     "near_rows",
     "per_column_pulls",
+    "raised_columns",
     "sky_varies",
 ]
 
@@ -35,9 +37,13 @@ _REACH, _LEAST_REACH = 5.0, 10.0  # FWHM from a trace that rows count as near, a
 _WIDER = (1.0, 1.5, 2.0, 3.0)  # times that: the sets of rows that are tried
 _BIAS, _CHANCE = 0.25, 4.0  # of the variance, and sigma
 _WORTHWHILE = 0.6  # of all rows: where the near ones are more, the others hardly lead the fit
+_MOST_RAISED = 0.03  # of the columns that may be off
+_AROUND = 31  # columns, of which the middle one is usual
+_LEAST_COLUMNS = 30  # with both sides, that tell what is usual
 _TOGETHER = (4, 8)  # columns whose means are compared for slow variations
 _CAP = 100.0  # squared pull above which a column says no more: a hit is no evidence
 _QUARTER = 0.1015  # lower quartile of chi2 with one degree of freedom: columns without lines tell it
+_RAISED, _EACH = 7.0, 4.0  # sigma of both sides together, and of either: a column that is off in all rows
 _OFF = 6.0  # sigma of the mean of the rows beside a source, of which noise makes none
 _BESIDE, _LEAST_BESIDE = 2.0, 3  # FWHM beyond the source's own rows, and rows: one alone may be hit
 
@@ -193,7 +199,7 @@ def common_mode(
     """
     means = np.empty((2, len(data) + 1))
     count = both_sides(contiguous(data), contiguous(image), contiguous(weight), *sides, means)
-    if count < 30:
+    if count < _LEAST_COLUMNS:
         return {}
     below, above = means[:, :count]
     # outliers (cosmic rays on one side) must neither hide nor feign a correlation
@@ -204,12 +210,12 @@ def common_mode(
     slow = 0.0
     for width in _TOGETHER:
         blocks = len(below) // width
-        means = (side[: blocks * width].reshape(blocks, width).mean(axis=1) for side in (below, above))
-        slow = max(slow, _correlation(*means) * np.sqrt(blocks))
+        one, other = (side[: blocks * width].reshape(blocks, width).mean(axis=1) for side in (below, above))
+        slow = max(slow, _correlation(one, other) * float(np.sqrt(blocks)))
     return {
         "side_correlation": correlation,
-        "significance": correlation * np.sqrt(len(below)),
-        "slow_significance": float(slow),
+        "significance": correlation * float(np.sqrt(len(below))),
+        "slow_significance": slow,
     }
 
 
@@ -217,6 +223,45 @@ def _correlation(one: FloatArray, other: FloatArray) -> float:
     """Correlation of two series about zero."""
     norm = np.sqrt((one @ one) * (other @ other))
     return float(one @ other / norm) if norm > 0 else 0.0
+
+
+def raised_columns(
+    data: FloatArray, weight: FloatArray, sides: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+) -> NDArray[np.intp]:
+    """Find single columns that are off their neighbours in all rows: hot ones, and bad ones.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_disp, n_cross)
+        Pixel values and inverse variances.
+    sides : tuple of ndarray of bool, each of shape (n_cross,)
+        Source-free rows below and above.
+
+    Returns
+    -------
+    ndarray of int
+        Those in which the rows on both sides are off alike; none where more columns are than a few: it is the sky then.
+    """
+    mean, error = np.empty((2, 2, len(data)))
+    column = np.empty(len(data), dtype=np.intp)
+    n = side_means(contiguous(data), contiguous(weight), *sides, mean, error, column)
+    mean, error, column = mean[:, :n], error[:, :n], column[:n]
+    if n < _LEAST_COLUMNS or not _jumps(mean, error):
+        return column[:0]
+    # above the columns around: whatever a smooth background is, it is the same for all of them
+    pulls = (mean - median_filter(mean, (1, _AROUND), mode="nearest")) / error
+    pulls /= [[max(1.0, robust_rms(pull))] for pull in pulls]
+    alike = np.sign(pulls[0]) * pulls[1]  # how far the second side is off in the direction of the first
+    off = (np.abs(pulls[0]) > _EACH) & (alike > _EACH) & (np.abs(pulls.sum(axis=0)) > _RAISED * np.sqrt(2.0))
+    found = column[off]
+    return found if len(found) <= _MOST_RAISED * len(data) else column[:0]
+
+
+def _jumps(mean: FloatArray, error: FloatArray) -> bool:
+    """Whether both sides jump together anywhere from one column to the next: without it no single column is off."""
+    steps = (mean[:, 1:] - mean[:, :-1]) / error[:, 1:]
+    steps /= [[max(np.sqrt(2.0), robust_rms(step))] for step in steps]
+    return bool((np.minimum(np.sign(steps[0]) * steps[1], np.abs(steps[0])) > _EACH / np.sqrt(2.0)).any())
 
 
 def columns_off(
