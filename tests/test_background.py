@@ -153,3 +153,24 @@ def test_sky_lines_that_are_tilted_or_uneven_have_a_slope_in_each_column(rng, ti
     found = score(made, result.flux[0], result.uncertainty[0])
     assert abs(found.bias) < 0.005
     assert np.sqrt((found.pull**2).mean()) < 1.25
+
+
+@pytest.mark.parametrize("background", [{"along": "column"}, {"along": "column", "degree": 1}, {}])
+def test_a_column_that_does_not_tell_its_background_has_no_flux(background):
+    """The whole sky was in it, with a small error: in both columns only pixels of the core are left."""
+    scene = make_scene("mid", 2, shape=(31, 300), snr=20.0, fwhm=2.2, centre=15.2, slope=0.0)
+    sigma = np.sqrt(np.median(scene.frame.variance))
+    sky = 20.0 * sigma * (1.0 + 0.5 * np.sin(2.1 * np.arange(300)) + np.random.default_rng(1).random(300))
+    mask = scene.frame.mask.copy()
+    mask[:, [100, 120]] = True
+    mask[14:17, 100] = mask[13:18, 120] = False
+    result = ox.extract(scene.frame.replace(flux=scene.frame.flux + sky, mask=mask), ox.Recipe(background=background))
+    assert result.resolved.background.along == "column"
+    assert np.isnan(result.flux[0, 100])
+    assert np.isnan(result.boxcar.flux[0, 100])
+    assert ox.Flag.NO_BACKGROUND in ox.Flag(int(result.flags[0, 100]))
+    assert ox.Flag.NO_BACKGROUND in ox.Flag(int(result.boxcar.flags[0, 100]))
+    others = np.delete(np.arange(300), [100, 120])
+    assert not (result.flags[0, others] & ox.Flag.NO_BACKGROUND).any()
+    pull = ((result.flux - scene.truth.flux) / result.uncertainty)[0, others]
+    assert 0.9 < np.sqrt(np.mean(pull**2)) < 1.1

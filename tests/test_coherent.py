@@ -172,3 +172,19 @@ def test_what_lies_beside_a_line_ends_with_the_frame(n_disp):
     plain = solve_columns(data, np.ones(data.shape), profiles)
     mixed = mixed_profiles(data, np.ones(data.shape), profiles, plain, np.zeros(data.shape, dtype=bool), line, 1.0)
     assert all(0 <= column < n_disp for column in mixed)
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1e-19, 1e-25, 1e12, 1e17])
+def test_a_line_that_is_narrower_than_its_continuum_is_kept_in_any_unit(unit):
+    """In erg/s/cm2/A it was eaten: its neighbours' light weighed nothing beside a profile without a unit."""
+    light = profile(5.0)
+    line = 4000 * np.exp(-0.5 * ((COLUMN - 200) / 1.6) ** 2) + 4000 * np.exp(-0.5 * ((COLUMN - 80) / 1.6) ** 2)
+    model = 40 * light + line * profile(2.0)
+    variance = 1.0 + 0.02 * model
+    data = model + np.random.default_rng(11).normal(size=model.shape) * np.sqrt(variance)
+    plain = ox.extract(ox.Frame(data, variance=variance))
+    result = ox.extract(ox.Frame(data * unit, variance=variance * unit**2))
+    near = line > 40
+    # to the digits in which a unit that is no power of two changes the last one
+    np.testing.assert_allclose(result.flux[0, near] / unit, plain.flux[0, near], rtol=1e-6)
+    assert np.isfinite(plain.flux[0, near]).all()

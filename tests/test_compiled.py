@@ -398,3 +398,14 @@ print(warm.is_warm())
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
         told.append((ran.stdout.strip(), "Compiling loops that are not on disk yet" in ran.stderr))
     assert told == [("False", True), ("True", False)]
+
+
+def test_functions_of_nobody_can_be_compiled_beside_ours():
+    """Made by ``exec`` they have no module; whoever hears of every compilation must bear that."""
+    import numba
+
+    made: dict = {}
+    exec("def one_more(x): return x + 1", made)
+    del made["__builtins__"]
+    assert made["one_more"].__module__ is None or made["one_more"].__module__ == "builtins"
+    assert numba.njit(made["one_more"])(1) == 2

@@ -99,3 +99,16 @@ def test_true_variance_is_not_revised(constant):
     result = ox.extract(frame)
     assert result.quality["revised_slope"] == 0.0
     assert result.resolved.noise.revise is False
+
+
+@pytest.mark.parametrize("noise", [{"scale": 1.0}, {"scale": 4.0}, {"nod_term": True}])
+def test_a_variance_that_follows_its_pixel_is_revised_whatever_it_is_multiplied_with(noise):
+    """The slope was that of the frame's own part, and was taken out of a variance that had been multiplied."""
+    random = np.random.default_rng(3)
+    profile = Gaussian().integrate(30, np.full(600, 14.3), np.full(600, 2.2)).T
+    counts = random.poisson(60.0 * profile) + 2.0 * random.normal(size=profile.shape)
+    parts = {"poisson": np.maximum(counts, 0.0), "rnoise": np.full(counts.shape, 4.0)}
+    frame = ox.Frame(counts, variance_parts=parts, meta={"nod_count": 2})
+    result = ox.extract(frame, ox.Recipe(noise={"revise": True, **noise}, background={"degree": "none"}))
+    assert result.quality["revised_slope"] > 0
+    assert np.nanmean(result.flux) == pytest.approx(60.0, abs=0.8)

@@ -119,6 +119,10 @@ def make_flags(
         flags,
         lost,
     )
+    untold = layers.background.untold
+    if untold.any():
+        lost[untold] = True
+        flags[untold] |= np.uint32(Flag.NO_BACKGROUND)
     if n_source > 1:
         matrix, _, _ = normal_equations(np.zeros_like(layers.kept), layers.kept, layers.sources)
         flags[condition(matrix) > _BLEND_CONDITION] |= np.uint32(Flag.BLENDED)
@@ -173,6 +177,7 @@ def assemble(
     factor_flux = scale * refers
     rescale = check_noise(layers, final, recipe.noise)
     seen = _spectra(frame, recipe, window, final, factor_flux, lost, rescale.factor)
+    seen.unrejected[:, window.column + np.flatnonzero(layers.background.untold)] = np.nan
     centre = window.along(layers.centre + window.row)
     known = np.isfinite(centre[0])
     wavelength = wavelength_along(
@@ -303,7 +308,7 @@ def _parts(
             window.row,
             window.column,
             factor,
-            layers.slope if name == "poisson" else 0.0,
+            layers.slope * factor / window.factor if name == "poisson" else 0.0,
             contiguous(window.data),
             final.model,
             through,

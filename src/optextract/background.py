@@ -78,6 +78,13 @@ class BackgroundFit:
     rows: NDArray[np.bool_] | None = None
     reduced: Reduced | None = None
 
+    @property
+    def untold(self) -> NDArray[np.bool_]:
+        """Columns that do not tell their background although nothing else does, shape (n_disp,)."""
+        if self.degree < 0 or self.dispersion_basis is not None:
+            return np.zeros(len(self.image), dtype=bool)
+        return np.asarray(self.covariance[:, 0, 0] <= 0)
+
     def in_columns(self) -> FloatArray:
         """Covariance of the coefficients of `basis` in each column, shape (n_disp, n_background, n_background)."""
         if self.dispersion_basis is None:

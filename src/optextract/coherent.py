@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .compiled import contiguous
 from .compiled.lines import from_neighbours, holds_line, levels, near_sources, suspects
 from .compiled.outliers import leave_one_out
+from .robust import median
 from .solve import Known, Solution, model_of, solve_columns
 
 __all__ = ["coherent", "mixed_profiles"]
@@ -74,7 +75,10 @@ def coherent(
         return back
     at, level, seen = at[:n], level[:n], seen[:n]
     three = at[:, None] + np.arange(-1, 2)
-    values, weights, terms, hits = data[three], weight[three], profiles[three], pixels[three]
+    # profiles, which have no unit, and the light of neighbours are solved for together: in units of the noise
+    sigma = _usual_error(weight[three])
+    values, weights, terms, hits = data[three] / sigma, weight[three] * sigma**2, profiles[three], pixels[three]
+    level = level / sigma
     own, mine, tolerated = contiguous(values[:, 1]), contiguous(terms[:, 1]), contiguous(tolerance[at])
     n_term, n_cross = mine.shape[1:]
     above, variance = np.empty((2, n, 3, n_cross))
@@ -115,7 +119,7 @@ def coherent(
         odd,
         seen,
         hit,
-        coefficients[at, :n_source],
+        coefficients[at, :n_source] / sigma,
         tolerated,
         given,
         as_hits,
@@ -125,6 +129,12 @@ def coherent(
     line = solve_columns(own, as_line, joint).chi2 + _HIT_COST * (seen & ~given).sum(axis=1) + 2 * _NEIGHBOUR_COST
     back[at] = given & (line < blamed)[:, None]
     return back
+
+
+def _usual_error(weight: FloatArray) -> float:
+    """Error of a usual pixel, to the next power of two: a division by it changes no digit."""
+    seen = weight[weight > 0]
+    return float(2.0 ** np.round(-0.5 * np.log2(median(seen)))) if len(seen) else 1.0
 
 
 def _clean_fits(

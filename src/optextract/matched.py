@@ -127,6 +127,9 @@ def matched_boxcar(
         count,
         inside,
     )
+    untold = np.flatnonzero(layers.background.untold) + window.column
+    flux[:, untold], error[:, untold] = np.nan, np.nan
+    flags[:, untold] |= np.uint32(Flag.NO_BACKGROUND)
     box = Boxcar(
         flux=freeze(flux),
         uncertainty=freeze(error),

@@ -39,6 +39,7 @@ class Flag(IntFlag):
     NO_WAVELENGTH = 256  #: the column has no wavelength
     NEGATIVE_NOD = 512  #: a negative nod trace overlaps the profile
     LONE_COLUMN = 1024  #: far brighter than both neighbours, as a feature of one column or a hit on all of the profile
+    NO_BACKGROUND = 2048  #: no good pixel tells the background of the column; flux is NaN
 
     @classmethod
     def words(cls, value: int) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def find_slope(
         return 0.0, True
     image = model_light(window, profiles, background, kept, known=known)
     image += background.image
-    follows = window.part(variance.parts["poisson"]) if "poisson" in variance.parts else window.variance
+    follows = window.part(variance.parts["poisson"]) * window.factor if "poisson" in variance.parts else window.variance
     good = kept > 0
     slope, significance = data_derived_slope(follows, window.data, image, good)
     if slope <= 0 or (noise.revise == "auto" and significance < 10.0):

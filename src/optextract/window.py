@@ -43,6 +43,8 @@ class Window:
         What was left out that the frame does not mark.
     lit : bool
         Whether the sky is still in the frame and lights a part of the rows, the slit, to which the box was cut.
+    factor : float
+        What the frame's variances were multiplied with.
     """
 
     data: FloatArray
@@ -53,6 +55,7 @@ class Window:
     shape: tuple[int, int]
     warnings: tuple[str, ...] = ()
     lit: bool = False
+    factor: float = 1.0
 
     @property
     def n_disp(self) -> int:
@@ -166,7 +169,7 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
             f"The sky is still in the frame and lights rows {ends[0]} to {ends[1]}: only these take part, and the "
             "source is taken where it is planned. Subtract the nods from each other first.",
         )
-    return Window(data, weight, total, top, left, frame.shape, words, slit is not None)
+    return Window(data, weight, total, top, left, frame.shape, words, slit is not None, float(factor))
 
 
 def _filled(data: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

@@ -36,7 +36,9 @@ class _Announcer(event.Listener):
     said = False
 
     def on_start(self, event: event.Event) -> None:
-        ours = event.data["dispatcher"].py_func.__module__.startswith(f"{__package__}.")
+        # of anybody's functions, and one made by `exec` has no module
+        module = getattr(event.data["dispatcher"].py_func, "__module__", None)
+        ours = isinstance(module, str) and module.startswith(f"{__package__}.")
         if ours and not self.said:
             self.said = True
             _log.warning(

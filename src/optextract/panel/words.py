@@ -32,6 +32,7 @@ _FLAG_WORDS = {
     Flag.EDGE: "profile reaches beyond the region",
     Flag.NEGATIVE_NOD: "negative nod trace on the source",
     Flag.LONE_COLUMN: "features of one column, or cosmic rays like them",
+    Flag.NO_BACKGROUND: "no pixel that tells the background",
 }
 
 
