@@ -7,6 +7,8 @@ import pytest
 
 import optextract as ox
 from optextract.compiled.box import suspect, weigh
+from optextract.lit import lit_slit as found_slit
+from optextract.profiles import Gaussian
 from optextract.simulate import make_scene
 
 
@@ -145,3 +147,36 @@ def test_values_beyond_all_numbers_end_in_no_crash():
     with np.errstate(all="ignore"):
         result = ox.extract(frame.replace(flux=np.where(np.indices(frame.shape)[0] % 3, frame.flux, 1.0) * 1e200))
     assert result.flux.shape == (1, 60)
+
+
+@pytest.mark.parametrize(("sky", "light"), [(5.0, 1000.0), (20.0, 100.0), (20.0, 1000.0), (60.0, 100.0)])
+def test_a_slit_whose_sky_ends_sharply_is_where_the_source_is_looked_for(rng, sky, light):
+    """Without a planned trace the slit was the source: three to nine times the light."""
+    profile = Gaussian().integrate(31, np.full(600, 15.3), np.full(600, 2.5)).T
+    slit = np.clip(np.minimum(np.arange(31) - 7.5, 23.5 - np.arange(31)), 0, 1)[:, None]
+    model = light * profile + sky * slit
+    variance = model + 25.0
+    frame = ox.Frame(model + rng.normal(size=model.shape) * np.sqrt(variance), variance=variance)
+    result = ox.extract(frame)
+    (told,) = (words for words in result.quality["warnings"] if "are lit alike" in words)
+    assert told.startswith("Rows 9 to 22 are lit alike and the rows beyond are dark")
+    error = np.sqrt((result.uncertainty**2).sum()) / (600 * light)
+    assert np.nanmean(result.flux) / light == pytest.approx(1.0, abs=4 * error + 0.003)
+    assert np.median(result.fwhm) == pytest.approx(2.5, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", ["gaussian", "exponential", "de Vaucouleurs"])
+@pytest.mark.parametrize("amplitude", [3.0, 30.0, 3000.0])
+@pytest.mark.parametrize("rows", [15, 31, 60])
+def test_galaxies_are_no_slits(rng, shape, amplitude, rows):
+    for width in np.geomspace(1.0, 12.0, 12):
+        away = np.abs(np.arange(rows) - rows / 2 - rng.uniform(-2, 2)) / width
+        light = {
+            "gaussian": np.exp(-0.5 * away**2),
+            "exponential": np.exp(-1.4 * away),
+            "de Vaucouleurs": np.exp(-1.68 * (away / 1.2) ** 0.25),
+        }[shape]
+        model = np.repeat(amplitude * light[None], 300, axis=0)
+        variance = model + 5.0
+        data = model + rng.normal(size=model.shape) * np.sqrt(variance)
+        assert found_slit(data, variance, np.ones(data.shape, dtype=bool)) is None

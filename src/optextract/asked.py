@@ -142,7 +142,7 @@ def problem_for(
         free_centre=fits_centre and found and (recipe.trace.given is None or recipe.trace.shift),
         free_width=fits_width and not profile.fwhm.fixed and found,
         index_shape=index_shape,
-        centre_bounds=(-0.5, window.n_cross - 0.5),
+        centre_bounds=_centre_bounds(window, sources.items[0].centre.value if held else None),
         fwhm_bounds=bounds,
         index_bounds=index_bounds,
         prior_centre=prior_centre,
@@ -153,6 +153,12 @@ def problem_for(
         rows=tuple(_moved(item.centre, -window.row) for item in sources.items),
         at=at,
     )
+
+
+def _centre_bounds(window: Window, fixed: float | None) -> tuple[float, float]:
+    """Rows between which the first source may be: those of the window, and where somebody has put it."""
+    low, high = -0.5, window.n_cross - 0.5
+    return (low, high) if fixed is None else (min(low, fixed - window.row), max(high, fixed - window.row))
 
 
 def _moved(asked: Parameter, by: float) -> Parameter:

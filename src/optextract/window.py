@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .compiled import box, order
 from .frame import Frame
+from .lit import lit_rows, lit_slit
 from .noise import Variance
 from .robust import median
 
@@ -20,10 +21,6 @@ FloatArray = NDArray[np.float64]
 _HUGE = 1e3  # times the variance of a pixel's row and of its column: how some pipelines mark a bad pixel
 _FILLED, _USUAL = 1e29, 1e-12  # what no pixel holds, if the usual one holds no more than that part of it
 _SURE = 1e-10  # of the usual variance
-_LEAST_ROWS, _COVERED = 12, 0.3  # of a slit that the sky may light, and of the columns of each
-# part of the rows that must be lit, at which quantile they tell their level, how much brighter one and how much darker
-# the rows beside the slit may be, and S/N of the level
-_LIT, _HIGH, _ALIKE, _DARK, _LIT_SNR = 0.4, 0.75, 2.0, 0.35, 30.0
 _LIGHT = 5.0  # sigma: what is brighter owes its variance to its own photons
 
 
@@ -161,7 +158,7 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
     if most * _SURE > least:
         words += leave_out(_too_sure(total, good), f"have less than {_SURE:.0e} of the usual variance")
     leave_out(_marked_by_variance(data, total, good))
-    slit = _lit_rows(data, total, good) if frame.meta.get("planned_trace") is not None else None
+    slit = lit_rows(data, total, good) if frame.meta.get("planned_trace") is not None else None
     if slit is not None:
         data[:, ~slit], weight[:, ~slit], total[:, ~slit] = 0.0, 0.0, 1.0
         ends = np.flatnonzero(slit)[[0, -1]] + top
@@ -169,6 +166,15 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
             f"The sky is still in the frame and lights rows {ends[0]} to {ends[1]}: only these take part, and the "
             "source is taken where it is planned. Subtract the nods from each other first.",
         )
+    else:
+        lit = lit_slit(data, total, good) if frame.meta.get("planned_trace") is None else None
+        if lit is not None:
+            data[:, ~lit], weight[:, ~lit], total[:, ~lit] = 0.0, 0.0, 1.0
+            ends = np.flatnonzero(lit)[[0, -1]] + top
+            words += (
+                f"Rows {ends[0]} to {ends[1]} are lit alike and the rows beyond are dark, as a slit is by its sky: "
+                "only these take part. region.cross tells which, if it is not so.",
+            )
     return Window(data, weight, total, top, left, frame.shape, words, slit is not None, float(factor))
 
 
@@ -211,26 +217,3 @@ def _middles(values: FloatArray, use: NDArray[np.bool_], which: NDArray[np.intp]
     middle = np.empty(len(which))
     order.middle_of_rows(np.ascontiguousarray(values[which]), np.ascontiguousarray(use[which]), 1, middle)
     return middle
-
-
-def _lit_rows(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Rows of a slit that the sky lights, between rows that it does not; None where there is no such thing.
-
-    A source may be bright, but it does not light many rows alike.
-    """
-    seen = good.mean(axis=0) > _COVERED
-    if np.count_nonzero(seen) < _LEAST_ROWS:
-        return None
-    middle, error = np.zeros((2, data.shape[1]))
-    for row in np.flatnonzero(seen):
-        middle[row] = median(data[good[:, row], row])
-        error[row] = np.sqrt(median(total[good[:, row], row]) / np.count_nonzero(good[:, row]))
-    level = np.quantile(middle[seen], _HIGH)
-    lit, dark = seen & (middle > 0.5 * level), seen & (middle < _DARK * level)
-    inside = np.flatnonzero(lit)
-    if level < _LIT_SNR * median(error[seen]) or len(inside) < _LIT * np.count_nonzero(seen) or not dark.any():
-        return None
-    # one piece, lit alike, and nothing dark within
-    if np.count_nonzero(lit[inside[0] : inside[-1] + 1]) < len(inside) or middle[seen].max() > _ALIKE * level:
-        return None
-    return lit

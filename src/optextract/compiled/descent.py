@@ -153,12 +153,15 @@ def add_priors(
 
 
 @compiled
-def _keep_apart(vector: FloatArray, sizes: Sizes, rules: FloatArray) -> None:
+def _keep_apart(vector: FloatArray, sizes: Sizes, rules: FloatArray, rows: FloatArray) -> None:
     """Keep sources that move from running into one before them: nothing then tells how they share their light."""
     n_centre, n_each, n_width, n_source, _, _ = sizes
     first = n_centre + n_width * n_each - 1
     for k in range(1, n_source):
-        if rules[first + k, FREE] == 0.0:
+        held = rules[first + k, FREE] == 0.0
+        for r in range(len(rows)):
+            held |= rows[r, _SOURCE] == k and not np.isnan(rows[r, _HELD_ROW])
+        if held:
             continue
         for j in range(k):
             least = _APART * np.exp(vector[n_centre])
@@ -203,7 +206,7 @@ def keep_within(
                     vector[p] *= most / (swing - fixed)
     for p in range(len(vector)):
         vector[p] = min(max(vector[p], rules[p, LEAST]), rules[p, MOST])
-    _keep_apart(vector, sizes, rules)
+    _keep_apart(vector, sizes, rules, rows)
     for k in range(len(rows)):
         offset = _offset_of(rows, k, sizes)
         row = _row(vector, rows, k, offset)

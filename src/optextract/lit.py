@@ -1,0 +1,97 @@
+"""Rows that the sky lights where it is still in the frame: a slit between dark rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .robust import median
+
+__all__ = ["lit_rows", "lit_slit"]
+
+FloatArray = NDArray[np.float64]
+
+_LEAST_ROWS, _COVERED = 12, 0.3  # of a slit that the sky may light, and of the columns of each
+# part of the rows that must be lit, at which quantile they tell their level, how much brighter one and how much darker
+# the rows beside the slit may be, and S/N of the level
+_LIT, _HIGH, _ALIKE, _DARK, _LIT_SNR = 0.4, 0.75, 2.0, 0.35, 30.0
+# of a slit that is told by its edges: rows at least, what each must hold of the sky, at which quantile that is, and how
+# many rows must show it alone; what those beyond may hold of it, the rows of an edge; S/N of a lit row, and of the sky
+_LEAST_LIT, _FLAT, _LOW, _LEAST_ALIKE = 9, 0.7, 0.3, 0.4
+_BEYOND, _EDGE, _SNR, _SKY_SNR = 0.15, 2, 8.0, 15.0
+
+
+def lit_slit(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Find the rows of a slit whose sky ends sharply, with a source in it or without.
+
+    No galaxy is as bright in most of nine rows or more, nowhere much fainter, and dark two rows further out.
+
+    Parameters
+    ----------
+    data, total : ndarray, shape (n_disp, n_cross)
+        Pixel values and variances.
+    good : ndarray of bool, shape (n_disp, n_cross)
+        Pixels that take part.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_cross,)
+        Without the rows of the edges. None where there is no such slit.
+    """
+    count = good.sum(axis=0)
+    seen = np.flatnonzero(count > _COVERED * len(data))
+    if len(seen) < _LEAST_LIT + _EDGE:
+        return None
+    mean = data.sum(axis=0)[seen] / count[seen]
+    if min(mean[0], mean[-1]) > 0.5 * float(np.median(mean)) > 0:
+        return None  # lit to both ends, as most frames are
+    level, error = np.empty((2, len(seen)))
+    for k, row in enumerate(seen):
+        level[k] = median(data[good[:, row], row])
+        error[k] = np.sqrt(median(total[good[:, row], row]) * np.pi / 2 / count[row])
+    usual_error = float(np.median(error))
+    lit = np.flatnonzero(level > _SNR * usual_error)
+    if len(lit) < _LEAST_LIT:
+        return None
+    sky = float(np.quantile(level[lit], _LOW))  # in the other rows there is a source
+    first, last = (int(end) for end in np.flatnonzero(level > _FLAT * sky)[[0, -1]])
+    inside, beyond = (
+        level[first : last + 1],
+        np.concatenate([level[: max(first - _EDGE, 0)], level[last + 1 + _EDGE :]]),
+    )
+    alike = np.abs(inside - sky) < (1.0 - _FLAT) * sky + 3.0 * usual_error
+    if (
+        len(inside) < _LEAST_LIT
+        or not len(beyond)
+        or sky < _SKY_SNR * usual_error
+        or inside.min() < _FLAT * sky
+        or np.count_nonzero(alike) < _LEAST_ALIKE * len(inside)
+        or (np.abs(beyond) > np.maximum(_BEYOND * sky, 5.0 * usual_error)).any()
+    ):
+        return None
+    slit = np.zeros(data.shape[1], dtype=bool)
+    slit[seen[first : last + 1]] = True
+    return slit
+
+
+def lit_rows(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Rows of a slit that the sky lights, between rows that it does not; None where there is no such thing.
+
+    A source may be bright, but it does not light many rows alike.
+    """
+    seen = good.mean(axis=0) > _COVERED
+    if np.count_nonzero(seen) < _LEAST_ROWS:
+        return None
+    middle, error = np.zeros((2, data.shape[1]))
+    for row in np.flatnonzero(seen):
+        middle[row] = median(data[good[:, row], row])
+        error[row] = np.sqrt(median(total[good[:, row], row]) / np.count_nonzero(good[:, row]))
+    level = np.quantile(middle[seen], _HIGH)
+    lit, dark = seen & (middle > 0.5 * level), seen & (middle < _DARK * level)
+    inside = np.flatnonzero(lit)
+    if level < _LIT_SNR * median(error[seen]) or len(inside) < _LIT * np.count_nonzero(seen) or not dark.any():
+        return None
+    # one piece, lit alike, and nothing dark within
+    if np.count_nonzero(lit[inside[0] : inside[-1] + 1]) < len(inside) or middle[seen].max() > _ALIKE * level:
+        return None
+    return lit
