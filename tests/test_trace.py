@@ -324,3 +324,26 @@ def test_extremes_have_limits_of_their_own(rng):
     wide = fit_geometry(binned, begin, problem(**bounds, fwhm_extremes=(0.5, 8.0))).geometry
     assert evaluate(narrow, COLUMN)[1].min() > 1.599
     np.testing.assert_allclose(evaluate(wide, COLUMN)[1][0], truth, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    "width",
+    [lambda u: 2.5 * (1 + 0.2 * np.sin(4 * np.pi * u)), lambda u: 2.5 * (1 + 0.1 * np.sin(3 * np.pi * u))],
+    ids=["two periods", "one and a half"],
+)
+def test_a_width_that_waves_is_followed(width):
+    """Neighbouring bins say together that a polynomial of the third degree does not do; it cost up to 7 %."""
+    u = np.linspace(0, 1, 600)
+    left = []
+    for seed in range(4):
+        profile = Gaussian().integrate(31, 14.8 + u, width(u)).T
+        model = 300.0 * profile + 20.0
+        noise = np.random.default_rng(seed).normal(size=model.shape)
+        result = ox.extract(ox.Frame(model + noise * np.sqrt(model + 25.0), variance=model + 25.0))
+        assert result.trace.fwhm_degree > 3
+        left.append(result.flux[0].reshape(12, 50).mean(axis=1) / 300.0 - 1.0)
+    assert np.abs(np.mean(left, axis=0)).max() < 0.02
+
+
+def test_widths_of_bins_that_only_scatter_make_no_wave():
+    assert all(ox.extract(make_scene("mid", seed).frame).trace.fwhm_degree <= 3 for seed in range(6))

@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float64]
 
 _CHOOSING = 0.03  # tolerance of fits that only tell which degrees are needed
 _MAX_RECTIFIED, _MAX_CURVED, _MAX_WIDTH = 3, 4, 3
+_MAX_WIDTH_WAVY = 9
 _MAX_WAVY = 16  # where shifts of the bins show that a lower degree does not do
 _WAVES, _LEAST_WAVY = 4.0, 16  # sigma, and bins
 _EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified data
@@ -136,6 +137,12 @@ def choose_geometry(
     while top < min(_MAX_WAVY, room) and start.given is None and waves(largest) > _WAVES:
         top = min(top + 4, _MAX_WAVY, room)
         largest = fit_geometry(binned, largest.geometry.padded(top, top_width), problem, tolerance=rough)
+    # beside negative twins the width follows what they leave, and waves by itself
+    may_wave = recipe.trace.fwhm_degree == "auto" and problem.free_width and from_data and not problem.nods
+    room = (len(binned.column) - 1) // 3 if may_wave else 0
+    while top_width < min(_MAX_WIDTH_WAVY, room) and waves(largest, of_width=True) > _WAVES:
+        top_width = min(top_width + 3, _MAX_WIDTH_WAVY, room)
+        largest = fit_geometry(binned, largest.geometry.padded(top, top_width), problem, tolerance=rough)
     if from_data and len(binned.column) >= _LEAST_BINS:
         factor = np.empty(len(binned.column))
         # bins whose own shift or width is far from the fit count for less, where that makes a difference
@@ -198,20 +205,23 @@ def _trusted(binned: Binned, fit: Fit, problem: Problem) -> Binned:
     return _weighed(binned, factor) if lowered else binned
 
 
-def waves(fit: Fit) -> float:
+def waves(fit: Fit, *, of_width: bool = False) -> float:
     """Significance of what neighbouring bins' own shifts have in common: a trace that waves about its polynomial.
 
     Parameters
     ----------
     fit : Fit
         A fit.
+    of_width : bool, optional
+        The same of their own widths.
 
     Returns
     -------
     float
         In sigma; zero with too few bins to tell.
     """
-    return trust.common_shifts(fit.local, _LEAST_WAVY, _MOST_PULL)
+    local = np.ascontiguousarray(np.roll(fit.local, 2, axis=1)) if of_width else fit.local
+    return trust.common_shifts(local, _LEAST_WAVY, _MOST_PULL)
 
 
 def _bright(fit: Fit, noise: float) -> bool:
