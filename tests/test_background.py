@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import optextract as ox
+from optextract.profiles import Gaussian
 from optextract.simulate import make_scene
 from optextract.simulate.score import score, summarise
 
@@ -174,3 +175,17 @@ def test_a_column_that_does_not_tell_its_background_has_no_flux(background):
     assert not (result.flags[0, others] & ox.Flag.NO_BACKGROUND).any()
     pull = ((result.flux - scene.truth.flux) / result.uncertainty)[0, others]
     assert 0.9 < np.sqrt(np.mean(pull**2)) < 1.1
+
+
+@pytest.mark.parametrize("fwhm", [1.0, 1.3])
+def test_four_rows_leave_no_room_for_a_slope(fwhm):
+    """With one in the fit of trace and width these were half as wide, and the flux a sixth too small."""
+    left = []
+    for seed in range(4):
+        profile = Gaussian().integrate(4, np.full(600, 1.6), np.full(600, fwhm)).T
+        model = 100.0 * profile
+        noise = np.random.default_rng(seed).normal(size=model.shape)
+        result = ox.extract(ox.Frame(model + noise * np.sqrt(model + 25.0), variance=model + 25.0))
+        left.append(np.nanmean(result.flux) / 100.0 - 1.0)
+        assert np.median(result.fwhm) == pytest.approx(fwhm, rel=0.15)
+    assert abs(np.mean(left)) < 0.02

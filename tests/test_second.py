@@ -141,3 +141,24 @@ def test_two_sources_on_a_trace_that_bends_are_those_of_the_truth(apart, ratio, 
         np.testing.assert_allclose(result.centre[k], truth.centre[0] + place, atol=0.1)
         pull = (result.flux[k] - flux * truth.flux[0]) / result.uncertainty[k]
         assert np.sqrt(np.nanmean(pull**2)) == pytest.approx(1.0, abs=0.1)
+
+
+def test_what_is_not_modelled_is_told_of_by_chi2():
+    """Two sources with negative twins that no header tells of look like one broad one, with three times the light."""
+    c, rows = np.full(600, 20.3), np.arange(41)
+    model = sum(
+        depth * 100.0 * pixel_profile(rows, c + apart + away, np.full(600, 2.5))
+        for apart in (0.0, 5.0)
+        for away, depth in ((0.0, 1.0), (-10.0, -0.5), (10.0, -0.5))
+    )
+    variance = 25.0 + np.abs(model)
+    noise = np.random.default_rng(1).normal(size=model.shape)
+    result = ox.extract(ox.Frame(model + noise * np.sqrt(variance), variance=variance))
+    (told,) = (words for words in result.quality["warnings"] if words.startswith("Reduced chi2"))
+    found = re.match(r"Reduced chi2 is (\S+), and 1\.4 in source-free pixels: something is not modelled", told)
+    assert float(found[1]) == pytest.approx(result.quality["chi2"], abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["mid", "bright", "moffat", "poisson20", "nods", "cosmic", "emission"])
+def test_chi2_says_nothing_where_the_model_fits(name):
+    assert not any("Reduced chi2" in words for words in ox.extract(make_scene(name, 2).frame).quality["warnings"])

@@ -24,6 +24,7 @@ FloatArray = NDArray[np.float64]
 
 #: FWHM of a source that does not show its own, pixel.
 PRIOR_FWHM = 2.0
+_FEW_ROWS = 6  # a source and a slope would leave them nothing
 _PRIOR_WIDTH = 0.3
 _SPACING = 0.05  # 1 sigma of the factor between the nods' offsets and what the file tells of them
 _MOST_SPACING = 0.15  # change of that factor, unless the recipe says otherwise
@@ -138,7 +139,9 @@ def problem_for(
         shape=shape,
         nods=nods,
         prior_spacing=_SPACING if from_data and _spacing_is_fitted(recipe.nods) else None,
-        background=cross_basis(window.n_cross, 0 if recipe.background.degree == "none" else 1),
+        background=cross_basis(
+            window.n_cross, 0 if recipe.background.degree == "none" or window.n_cross < _FEW_ROWS else 1
+        ),
         free_centre=fits_centre and found and (recipe.trace.given is None or recipe.trace.shift),
         free_width=fits_width and not profile.fwhm.fixed and found,
         index_shape=index_shape,

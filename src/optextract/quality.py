@@ -19,7 +19,7 @@ from .noise import Variance, source_pull
 from .recipe import Recipe
 from .results import Boxcar, TraceFit
 from .robust import median
-from .second import second_source, several_in_words
+from .second import second_source, several_in_words, unmodelled_in_words
 from .window import Window
 
 __all__ = ["figures", "nods_in_words", "noise_in_words"]
@@ -131,8 +131,10 @@ def figures(
             "reach further pass for background: the flux may be wrong by a few times that. profile.template takes "
             "the profile of a reference star."
         )
+    chi2 = final.chi2 / max(final.n_good - n_free, 1)
+    words += unmodelled_in_words(chi2, rescale.pulls["pixel"])
     values: dict[str, Any] = {
-        "chi2": final.chi2 / max(final.n_good - n_free, 1),
+        "chi2": chi2,
         "pull": MappingProxyType(dict(rescale.pulls)),
         "noise_scale": rescale.factor,
         "snr_total": total,

@@ -19,10 +19,11 @@ from .sections import another_in_a_section, sections_of, unexplained_sections
 from .straight import straightened
 from .window import Window
 
-__all__ = ["second_source", "several_in_words"]
+__all__ = ["second_source", "several_in_words", "unmodelled_in_words"]
 
 FloatArray = NDArray[np.float64]
 
+_UNMODELLED = 1.3  # reduced chi2 over that of source-free pixels
 _CLOSE = 0.5  # FWHM between sources below which their light is shared by positions rather than by pixels
 _SEEN, _SEEN_ALONG = 3.0, 5.0  # sigma of a source's mean flux, and of its lines, that make it one
 _STILL = 0.3  # of the FWHM: what a trace may move without a slice that follows it
@@ -113,6 +114,31 @@ def several_in_words(centre: FloatArray, fwhm: FloatArray, row: int, flux: Float
                 f"{mean:.1f} times its error."
             )
     return words
+
+
+def unmodelled_in_words(chi2: float, pull: float) -> list[str]:
+    """Say so where the model leaves much more than noise.
+
+    Parameters
+    ----------
+    chi2 : float
+        Reduced, of all pixels.
+    pull : float
+        Of source-free pixels; NaN where there are none.
+
+    Returns
+    -------
+    list of str
+        One sentence, or none.
+    """
+    usual = max(1.0, pull**2) if np.isfinite(pull) else 1.0
+    if not chi2 > _UNMODELLED * usual:
+        return []
+    noise = f"{usual:.1f} in source-free pixels" if np.isfinite(pull) else "1 if the variances are right"
+    return [
+        f"Reduced chi2 is {chi2:.1f}, and {noise}: something is not modelled, such as another source, negative traces "
+        "or a profile that differs."
+    ]
 
 
 def _strength(flux: FloatArray, error: FloatArray) -> tuple[float, float]:
