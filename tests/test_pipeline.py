@@ -179,7 +179,8 @@ def test_a_fit_that_ends_at_a_limit_has_converged():
     """Gaussian data under a Moffat: the index goes to its upper limit, and all else to its optimum."""
     frame = make_scene("bright", 2).frame
     result = ox.extract(frame, ox.Recipe(profile={"kind": "moffat", "empirical": False}))
-    assert result.quality["warnings"] == ()
+    # of a profile that differs, which this one does, chi2 tells
+    assert [words for words in result.quality["warnings"] if not words.startswith("Reduced chi2")] == []
     assert result.resolved.profile.index.value == 12.0
     np.testing.assert_allclose(result.centre, ox.extract(frame).centre, atol=5e-3)
 
