@@ -45,33 +45,41 @@ def lit_slit(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> ND
     mean = data.sum(axis=0)[seen] / count[seen]
     if min(mean[0], mean[-1]) > 0.5 * float(np.median(mean)) > 0:
         return None  # lit to both ends, as most frames are
+    # medians take long: what is none by its means, with room for hits, is none
+    spread = np.sqrt(total.sum(axis=0)[seen]) / count[seen]
+    if _ends(mean, 0.5 * float(np.median(spread)), 0.5 * _FLAT, 3.0 * _BEYOND) is None:
+        return None
     level, error = np.empty((2, len(seen)))
     for k, row in enumerate(seen):
         level[k] = median(data[good[:, row], row])
         error[k] = np.sqrt(median(total[good[:, row], row]) * np.pi / 2 / count[row])
-    usual_error = float(np.median(error))
-    lit = np.flatnonzero(level > _SNR * usual_error)
+    ends = _ends(level, float(np.median(error)), _FLAT, _BEYOND)
+    if ends is None:
+        return None
+    slit = np.zeros(data.shape[1], dtype=bool)
+    slit[seen[ends[0] : ends[1] + 1]] = True
+    return slit
+
+
+def _ends(level: FloatArray, error: float, flat: float, beyond: float) -> tuple[int, int] | None:
+    """First and last of the rows that are lit alike, if all others but those of the edges are dark."""
+    lit = np.flatnonzero(level > _SNR * error)
     if len(lit) < _LEAST_LIT:
         return None
     sky = float(np.quantile(level[lit], _LOW))  # in the other rows there is a source
     first, last = (int(end) for end in np.flatnonzero(level > _FLAT * sky)[[0, -1]])
-    inside, beyond = (
-        level[first : last + 1],
-        np.concatenate([level[: max(first - _EDGE, 0)], level[last + 1 + _EDGE :]]),
-    )
-    alike = np.abs(inside - sky) < (1.0 - _FLAT) * sky + 3.0 * usual_error
+    inside, outside = level[first : last + 1], [*level[: max(first - _EDGE, 0)], *level[last + 1 + _EDGE :]]
+    alike = np.abs(inside - sky) < (1.0 - flat) * sky + 3.0 * error
     if (
         len(inside) < _LEAST_LIT
-        or not len(beyond)
-        or sky < _SKY_SNR * usual_error
-        or inside.min() < _FLAT * sky
+        or not outside
+        or sky < _SKY_SNR * error
+        or inside.min() < flat * sky
         or np.count_nonzero(alike) < _LEAST_ALIKE * len(inside)
-        or (np.abs(beyond) > np.maximum(_BEYOND * sky, 5.0 * usual_error)).any()
+        or np.abs(outside).max() > max(beyond * sky, 5.0 * error)
     ):
         return None
-    slit = np.zeros(data.shape[1], dtype=bool)
-    slit[seen[first : last + 1]] = True
-    return slit
+    return first, last
 
 
 def lit_rows(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
