@@ -73,14 +73,17 @@ def test_both_sides_of_the_sources(pixels):
     data, weight, _ = pixels
     weight[9, :3] = 0.0
     sides = np.arange(N_CROSS) < 3, np.arange(N_CROSS) > 9
-    model, out = np.full(data.shape, 0.3), np.empty((2, N_DISP + 1))
-    n = sky.both_sides(data, model, weight, *sides, out)
+    model, (out, error) = np.full(data.shape, 0.3), np.empty((2, 2, N_DISP + 1))
+    column = np.empty(N_DISP + 1, dtype=np.intp)
+    n = sky.both_sides(data, model, weight, *sides, out, error, column)
     use = np.all([weight[:, side].any(axis=1) for side in sides], axis=0)
     assert n == use.sum() < N_DISP - 1
-    for found, side in zip(out, sides, strict=True):
+    np.testing.assert_array_equal(column[:n], np.flatnonzero(use))
+    for found, of_mean, side in zip(out, error, sides, strict=True):
         part = weight[use][:, side]
         told = (part * (data - model)[use][:, side]).sum(axis=1) / np.sqrt(part.sum(axis=1))
         np.testing.assert_allclose(found[:n], told, atol=1e-12)
+        np.testing.assert_allclose(of_mean[:n], 1.0 / np.sqrt(part.sum(axis=1)))
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])

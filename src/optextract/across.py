@@ -11,10 +11,10 @@ from .profiles import Gaussian
 from .searching import APART, Placement, Search, scan
 from .solve import solve_columns
 
-__all__ = ["fits_better", "misfit_of", "place_across"]
+__all__ = ["drops_enough", "fits_better", "misfit_of", "place_across"]
 
 _SHIFTS = np.arange(-1.5, 1.51, 0.25)  # rows by which a trace may move between slices
-_ACROSS = 25.0  # drop of chi2, over the reduced one that is left, for which a source is taken from another slice
+_ENOUGH = 25.0  # drop of chi2, over the reduced one that is left, for which a source is taken from elsewhere
 _GAUSSIAN = Gaussian()
 
 
@@ -87,7 +87,24 @@ def fits_better(slices: tuple[Slice, ...], now: float, other: float) -> bool:
     bool
     """
     freedom = sum(max(int((each.binned.weight[0] > 0).sum()) - 4, 1) for each in slices)
-    return now - other >= _ACROSS * max(1.0, other / freedom)
+    return drops_enough(now, other, freedom)
+
+
+def drops_enough(now: float, other: float, freedom: int) -> bool:
+    """Whether chi2 drops so much that sources are taken to be elsewhere than a search on one slice says.
+
+    Parameters
+    ----------
+    now, other : float
+        Chi2 with the sources as they are placed, and as they may be.
+    freedom : int
+        Degrees of freedom.
+
+    Returns
+    -------
+    bool
+    """
+    return now - other >= _ENOUGH * max(1.0, other / freedom)
 
 
 def misfit_of(cut: Slice, positions: tuple[float, ...], fwhm: float, nods: tuple[float, ...]) -> float:

@@ -147,7 +147,6 @@ def assemble(
     choice: Choice,
     layers: Layers,
     scale: float,
-    factor: float,
 ) -> Extraction:
     """Build the Extraction: fluxes in the spectrum's unit, images of the frame's shape, figures and words.
 
@@ -163,8 +162,6 @@ def assemble(
         What the stages found.
     scale : float
         Factor from pixel values to the spectrum's unit.
-    factor : float
-        Factor that the variance was multiplied with.
 
     Returns
     -------
@@ -189,9 +186,7 @@ def assemble(
     if without.any():
         full_flags[:, without] |= np.uint32(Flag.NO_WAVELENGTH)
     edges = edges_of(recipe, window, layers, nods)
-    parts, box_parts = _parts(
-        window, variance, layers, final, factor_flux, lost, edges, scale, factor * rescale.factor**2
-    )
+    parts, box_parts = _parts(window, variance, layers, final, factor_flux, lost, edges, scale, rescale.factor**2)
     box, inside = matched_boxcar(window, layers, final, edges, scale, wavelength, unit, box_parts)
     kernel = _kernel_slice(window, start, choice)
     trace = _trace(window, start, choice, layers)
@@ -292,7 +287,7 @@ def _parts(
     lost: NDArray[np.bool_],
     edges: Edges,
     scale: float,
-    factor: float,
+    rescale: float,
 ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
     """Variance components through the weights of the fluxes and through the plain sums, (n_source, n_column)."""
     shape = (factor_flux.shape[1], window.shape[1])
@@ -307,8 +302,8 @@ def _parts(
             freeze(np.ascontiguousarray(image, dtype=np.float64)),
             window.row,
             window.column,
-            factor,
-            layers.slope * factor / window.factor if name == "poisson" else 0.0,
+            window.factor * rescale,
+            layers.slope * rescale if name == "poisson" else 0.0,
             contiguous(window.data),
             final.model,
             through,

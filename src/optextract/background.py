@@ -80,7 +80,7 @@ class BackgroundFit:
 
     @property
     def untold(self) -> NDArray[np.bool_]:
-        """Columns that do not tell their background although nothing else does, shape (n_disp,)."""
+        """Columns whose pixels do not tell a background that is free in each column, shape (n_disp,)."""
         if self.degree < 0 or self.dispersion_basis is not None:
             return np.zeros(len(self.image), dtype=bool)
         return np.asarray(self.covariance[:, 0, 0] <= 0)

@@ -12,7 +12,7 @@ from scipy.ndimage import median_filter
 
 from .compiled import contiguous
 from .compiled.sky import both_sides
-from .compiled.sums import side_means, side_pulls
+from .compiled.sums import side_pulls
 from .reduced import Reduced, reduced_by
 from .robust import median, robust_rms
 from .solve import solve_columns
@@ -197,11 +197,9 @@ def common_mode(
         ``side_correlation``, its ``significance``, and ``slow_significance``, that of means of a few columns: a step or
         a wave is small in each column, but in many. Nothing where there are too few columns with both sides.
     """
-    means = np.empty((2, len(data) + 1))
-    count = both_sides(contiguous(data), contiguous(image), contiguous(weight), *sides, means)
-    if count < _LEAST_COLUMNS:
+    (below, above), _, column = _sides_of(data, weight, image, sides)
+    if len(column) < _LEAST_COLUMNS:
         return {}
-    below, above = means[:, :count]
     # outliers (cosmic rays on one side) must neither hide nor feign a correlation
     for pull in (below, above):
         most = 4 * robust_rms(pull)
@@ -217,6 +215,16 @@ def common_mode(
         "significance": correlation * float(np.sqrt(len(below))),
         "slow_significance": slow,
     }
+
+
+def _sides_of(
+    data: FloatArray, weight: FloatArray, image: FloatArray, sides: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
+    """Means of both sides over their errors, (2, n), these errors, and the columns that have both."""
+    pulls, error = np.empty((2, 2, len(data) + 1))
+    column = np.empty(len(data) + 1, dtype=np.intp)
+    n = both_sides(contiguous(data), contiguous(image), contiguous(weight), *sides, pulls, error, column)
+    return pulls[:, :n], error[:, :n], column[:n]
 
 
 def _correlation(one: FloatArray, other: FloatArray) -> float:
@@ -242,11 +250,9 @@ def raised_columns(
     ndarray of int
         Those in which the rows on both sides are off alike; none where more columns are than a few: it is the sky then.
     """
-    mean, error = np.empty((2, 2, len(data)))
-    column = np.empty(len(data), dtype=np.intp)
-    n = side_means(contiguous(data), contiguous(weight), *sides, mean, error, column)
-    mean, error, column = mean[:, :n], error[:, :n], column[:n]
-    if n < _LEAST_COLUMNS or not _jumps(mean, error):
+    pulls, error, column = _sides_of(data, weight, np.zeros_like(data), sides)
+    mean = pulls * error
+    if len(column) < _LEAST_COLUMNS or not _jumps(mean, error):
         return column[:0]
     # above the columns around: whatever a smooth background is, it is the same for all of them
     pulls = (mean - median_filter(mean, (1, _AROUND), mode="nearest")) / error

@@ -20,8 +20,7 @@ FloatArray = NDArray[np.float64]
 
 _CHOOSING = 0.03  # tolerance of fits that only tell which degrees are needed
 _MAX_RECTIFIED, _MAX_CURVED, _MAX_WIDTH = 3, 4, 3
-_MAX_WIDTH_WAVY = 9
-_MAX_WAVY = 16  # where shifts of the bins show that a lower degree does not do
+_MAX_WAVY, _MAX_WIDTH_WAVY = 16, 9  # where the bins' own shifts or widths show that a lower degree does not do
 _WAVES, _LEAST_WAVY = 4.0, 16  # sigma, and bins
 _EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified data
 _SHAPE_EVIDENCE = 10.0

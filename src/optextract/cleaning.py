@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .background import BackgroundFit, fit_background
 from .beneath import near_rows
 from .choose import Choice
+from .coherent import with_ends
 from .compiled import contiguous
 from .compiled.scatter import above, leave_out, pixel_scatter, row_scatter
 from .empirical import correct_profile
@@ -47,7 +48,6 @@ _SLOW, _FEWEST_MEANS = 20, 30  # columns whose mean tells of correlated noise, a
 _TWINS_APART = 2.5  # FWHM between a source and its negative twin
 _ROUNDS = 3  # of the revised variance and the model that it is made of
 _FIRST_FLOOR = 0.05  # while the trace is rough, a core that does not quite fit is no outlier
-_ENDS = 3  # columns to either side of where a line is seen
 _SPARE_SNR, _SPARE_LIGHT = 20.0, 0.01  # where a pipeline's own rejection is trusted: S/N, and part of the profile
 
 
@@ -304,9 +304,8 @@ def _without_lines(weight: FloatArray, found: Rejected) -> FloatArray:
     if not line.any():
         return weight
     # their faint ends are beside it as well
-    line = np.convolve(line, np.ones(2 * _ENDS + 1))[_ENDS : _ENDS + len(line)] > 0.5
     out = weight.copy()
-    out[line] = 0.0
+    out[with_ends(line)] = 0.0
     return out
 
 

@@ -16,7 +16,7 @@ from .compiled.outliers import leave_one_out
 from .robust import median
 from .solve import Known, Solution, model_of, solve_columns
 
-__all__ = ["coherent", "mixed_profiles"]
+__all__ = ["coherent", "mixed_profiles", "with_ends"]
 
 FloatArray = NDArray[np.float64]
 
@@ -184,7 +184,7 @@ def mixed_profiles(
     dict of int to ndarray, shape (n_cross,)
         By column, of unit total; for the columns to either side as well, as far as the line is bright there.
     """
-    near = np.convolve(lines, np.ones(2 * _ENDS + 1))[_ENDS : _ENDS + len(lines)] > 0.5
+    near = with_ends(lines)
     at = np.flatnonzero(near[1:-1]) + 1
     level = _level(plain.coefficients, at)
     level[:, 0] = np.maximum(level[:, 0], 0.0)
@@ -203,6 +203,21 @@ def mixed_profiles(
     total = level[:, 0] + np.where(rows, light, 0.0).sum(axis=1)
     usable = np.isfinite(solution.covariance[:, 0, 0]) & (total > 0)
     return {int(at[k]): together[k] / total[k] for k in np.flatnonzero(usable)}
+
+
+def with_ends(lines: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Add the columns to either side, which hold the faint ends of the lines.
+
+    Parameters
+    ----------
+    lines : ndarray of bool, shape (n_disp,)
+        Columns of lines.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_disp,)
+    """
+    return np.asarray(np.convolve(lines, np.ones(2 * _ENDS + 1))[_ENDS : _ENDS + len(lines)] > 0.5)
 
 
 def _level(coefficients: FloatArray, at: NDArray[np.intp]) -> FloatArray:

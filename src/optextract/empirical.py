@@ -24,8 +24,8 @@ FloatArray = NDArray[np.float64]
 
 _REACH = 2.6  # FWHM from the trace: beyond, wings and background cannot be told apart
 _TELLING = 300  # columns of which the typical profile is the mean
-# 1 sigma of the correction: of the profile, and of the total flux per pixel
 _RIDGE = 1e-12  # keeps knots apart that only pixels of immense weight see
+# 1 sigma of the correction: of the profile, and of the total flux per pixel
 _PRIOR_RELATIVE, _PRIOR_FLOOR = 0.15, 0.003
 
 

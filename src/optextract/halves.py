@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .across import drops_enough
 from .bins import Binned
 from .geometry import Fit, Geometry, Problem
+from .searching import STILL_APART
 from .trace import fit_geometry
 
 __all__ = ["divided"]
@@ -17,10 +19,8 @@ FloatArray = NDArray[np.float64]
 
 _FAINT = 0.05  # of the brightest source: what may be noise
 _APART, _NARROWER = 0.6, 0.9  # of the FWHM of both together: how far apart they start, and how wide each is
-_STILL_APART = 0.3  # FWHM between them that a fit may leave
 _DEGREE = 1  # of trace and width: two sources are not to stand for one that moves
 _TOLERANCE = 0.01  # of the fits, which tell the better start
-_EVIDENCE = 25.0  # drop of chi2, over the reduced one that is left
 
 
 def divided(binned: Binned, start: Geometry, problem: Problem) -> Geometry:
@@ -61,8 +61,8 @@ def divided(binned: Binned, start: Geometry, problem: Problem) -> Geometry:
     found = np.concatenate([[0.0], after.geometry.offsets])
     apart = abs(float(found[one] - found[other])) / float(np.exp(after.geometry.log_fwhm[0, 0]))
     freedom = max(after.n_data - after.n_linear - after.n_parameters, 1)
-    better = before.chi2 - after.chi2 > _EVIDENCE * max(1.0, after.chi2 / freedom)
-    return after.geometry if better and apart >= _STILL_APART and _mean_flux(after).min() > 0 else start
+    better = drops_enough(before.chi2, after.chi2, freedom)
+    return after.geometry if better and apart >= STILL_APART and _mean_flux(after).min() > 0 else start
 
 
 def _mean_flux(fit: Fit) -> FloatArray:

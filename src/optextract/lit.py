@@ -18,6 +18,7 @@ _LIT, _HIGH, _ALIKE, _DARK, _LIT_SNR = 0.4, 0.75, 2.0, 0.35, 30.0
 # of a slit that is told by its edges: rows at least, what each must hold of the sky, at which quantile that is, and how
 # many rows must show it alone; what those beyond may hold of it, the rows of an edge; S/N of a lit row, and of the sky
 _LEAST_LIT, _FLAT, _LOW, _LEAST_ALIKE = 9, 0.7, 0.3, 0.4
+_OF_MEDIAN = np.sqrt(np.pi / 2)  # error of a median over that of a mean
 _BEYOND, _EDGE, _SNR, _SKY_SNR = 0.15, 2, 8.0, 15.0
 
 
@@ -49,11 +50,8 @@ def lit_slit(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> ND
     spread = np.sqrt(total.sum(axis=0)[seen]) / count[seen]
     if _ends(mean, 0.5 * float(np.median(spread)), 0.5 * _FLAT, 3.0 * _BEYOND) is None:
         return None
-    level, error = np.empty((2, len(seen)))
-    for k, row in enumerate(seen):
-        level[k] = median(data[good[:, row], row])
-        error[k] = np.sqrt(median(total[good[:, row], row]) * np.pi / 2 / count[row])
-    ends = _ends(level, float(np.median(error)), _FLAT, _BEYOND)
+    level, error = _levels(data, total, good, seen)
+    ends = _ends(level, _OF_MEDIAN * float(np.median(error)), _FLAT, _BEYOND)
     if ends is None:
         return None
     slit = np.zeros(data.shape[1], dtype=bool)
@@ -82,6 +80,17 @@ def _ends(level: FloatArray, error: float, flat: float, beyond: float) -> tuple[
     return first, last
 
 
+def _levels(
+    data: FloatArray, total: FloatArray, good: NDArray[np.bool_], rows: NDArray[np.intp]
+) -> tuple[FloatArray, FloatArray]:
+    """Medians of the good pixels of some rows, and what the errors of their means would be."""
+    level, error = np.empty((2, len(rows)))
+    for k, row in enumerate(rows):
+        use = good[:, row]
+        level[k], error[k] = median(data[use, row]), np.sqrt(median(total[use, row]) / np.count_nonzero(use))
+    return level, error
+
+
 def lit_rows(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     """Rows of a slit that the sky lights, between rows that it does not; None where there is no such thing.
 
@@ -91,9 +100,7 @@ def lit_rows(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> ND
     if np.count_nonzero(seen) < _LEAST_ROWS:
         return None
     middle, error = np.zeros((2, data.shape[1]))
-    for row in np.flatnonzero(seen):
-        middle[row] = median(data[good[:, row], row])
-        error[row] = np.sqrt(median(total[good[:, row], row]) / np.count_nonzero(good[:, row]))
+    middle[seen], error[seen] = _levels(data, total, good, np.flatnonzero(seen))
     level = np.quantile(middle[seen], _HIGH)
     lit, dark = seen & (middle > 0.5 * level), seen & (middle < _DARK * level)
     inside = np.flatnonzero(lit)

@@ -69,7 +69,7 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
     choice = refine(frame, window, start, choice, swept, recipe)
     layers = clean(frame, window, variance, start, choice, recipe, swept)
     layers = polish(frame, window, start, choice, layers, recipe)
-    return assemble(frame, recipe, window, variance, start, choice, layers, scale, factor)
+    return assemble(frame, recipe, window, variance, start, choice, layers, scale)
 
 
 def _with_input(frame: Frame, settings: Input) -> Frame:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import terms_of
 from .kernel import Slice, cross_basis
 from .searching import Placement, Search, is_explained, scan
-from .solve import solve_columns
 
 __all__ = ["another_source", "place_sources", "width_at"]
 
@@ -181,7 +179,7 @@ def another_source(
     hidden = any(abs(m - t) < 1.2 * width for m in rows[1:] for t in taken)
     if apart < max(width, _LEAST_APART) or hidden:
         return None
-    flux = _fluxes(search, many, nods)
+    flux = _fluxes(search, many)
     # one that was there before and is fainter than the new one is no lobe that passes for a source
     outshone = min(abs(rows[int(flux.argmax())] - place) for place in few.positions) >= max(width, _LEAST_APART)
     if flux.min() < _FAINT * flux.max() and not outshone and not _on_one_side(search, many, flux, nods):
@@ -189,7 +187,7 @@ def another_source(
     left = many.chi2 / max(len(good) - 2 * number - 4, 1)
     if not is_explained(cut, many.chi2) and len(good) >= 8 + 2 * (number + 1):
         more = place_sources(cut, positions[0], fwhm, number + 2, nods, fwhm_bounds)
-        if _are_all(search, more, nods):
+        if _are_all(search, more):
             left = min(left, more.chi2 / max(len(good) - 2 * number - 6, 1))
         if number == 1 and not nods:
             left = min(left, _with_own_widths(search, many) / max(len(good) - 7, 1))
@@ -198,31 +196,25 @@ def another_source(
 
 def _with_own_widths(search: Search, two: Placement) -> float:
     """Chi2 of two sources at their places, each as wide as fits best, and each outside the other."""
-    first, second = (each.ravel() for each in np.meshgrid(_OWN, _OWN))
-    widths = two.fwhm * np.stack([first, second])
+    widths = two.fwhm * np.stack([each.ravel() for each in np.meshgrid(_OWN, _OWN)])
     apart = abs(two.positions[1] - two.positions[0]) >= widths.mean(axis=0)
     if not apart.any():
         return np.inf
-    widths = widths[:, apart]
-    centre = np.repeat(np.array(two.positions)[:, None], widths.shape[1], axis=1)
-    binned = search.cut.binned
-    shape = (widths.shape[1], binned.data.shape[1])
-    terms = terms_of(two.shape, centre, widths, (), search.background, shape[1])
-    solution = solve_columns(np.broadcast_to(binned.data, shape), np.broadcast_to(binned.weight, shape), terms)
-    positive = (solution.coefficients[:, :2] > 0).all(axis=1)
-    return float(np.where(positive, solution.chi2, np.inf).min())
+    first, second = two.positions
+    widths, rows = widths[:, apart], np.full(np.count_nonzero(apart), second)
+    return float(scan(search.cut, [first], widths, (), search.background, rows, two.shape)[0].min())
 
 
-def _fluxes(search: Search, many: Placement, nods: tuple[float, ...]) -> FloatArray:
+def _fluxes(search: Search, many: Placement) -> FloatArray:
     """Flux of each source, shape (n_source,)."""
     rows = many.positions
-    _, flux = scan(search.cut, list(rows[:-1]), many.fwhm, nods, search.background, np.array(rows[-1:]), many.shape)
-    return flux[0]
+    last = np.array(rows[-1:])
+    return scan(search.cut, list(rows[:-1]), many.fwhm, search.nods, search.background, last, many.shape)[1][0]
 
 
-def _are_all(search: Search, many: Placement, nods: tuple[float, ...]) -> bool:
+def _are_all(search: Search, many: Placement) -> bool:
     """Whether each of some sources is one by itself: apart from the others, and none of them a lobe."""
     if not np.isfinite(many.chi2) or np.diff(np.sort(many.positions)).min() < max(many.fwhm, _LEAST_APART):
         return False
-    flux = _fluxes(search, many, nods)
+    flux = _fluxes(search, many)
     return bool(flux.min() >= _FAINT * flux.max())

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .beneath import columns_off
+from .bins import in_runs
 from .choose import Choice, waves
 from .compiled.figures import compare
 from .frame import Frame
@@ -180,13 +181,7 @@ def _eaten(struck: NDArray[np.intp], flux: FloatArray, unrejected: FloatArray) -
         return much
     with np.errstate(invalid="ignore"):
         much &= (np.isnan(flux) & np.isfinite(unrejected)) | (unrejected - flux > _MUCH * np.abs(unrejected))
-    if len(much) < _RUN or not much.any():
-        return np.zeros(much.shape, dtype=bool)
-    whole = np.all([much[k : len(much) - _RUN + 1 + k] for k in range(_RUN)], axis=0)
-    eaten = np.zeros(much.shape, dtype=bool)
-    for k in range(_RUN):
-        eaten[k : len(much) - _RUN + 1 + k] |= whole
-    return eaten
+    return in_runs(much, _RUN)
 
 
 def _lines_in_words(window: Window, start: Start, layers: Layers, eaten: NDArray[np.bool_]) -> list[str]:

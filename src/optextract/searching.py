@@ -14,7 +14,7 @@ from .kernel import Slice, cross_basis, fit_slice
 from .profiles import MOFFAT_INDICES, Gaussian, Shape, moffat_between
 from .solve import solve_columns
 
-__all__ = ["APART", "Placement", "Search", "is_explained", "scan"]
+__all__ = ["APART", "STILL_APART", "Placement", "Search", "is_explained", "scan"]
 
 FloatArray = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ _GAUSSIAN = Gaussian()
 _SECOND_MISFIT = 100.0  # chi2 above that of noise before a further source is looked for
 _WIDTHS = np.geomspace(0.3, 2.0, 11)  # of the width of the detection, that one source is tried with
 _TRIED = 3  # places from each search that are fitted
-_STILL_APART = 0.3  # FWHM between sources that a fit may leave
+STILL_APART = 0.3  # FWHM between sources that a fit may leave
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def scan(
         The slice.
     fixed : list of float
         Rows of the sources already placed.
-    fwhm : float or ndarray, shape (n_row,)
-        Of all sources, pixel.
+    fwhm : float or ndarray, shape (n_row,) or (n_fixed + 1, n_row)
+        Of all sources, or of each, pixel.
     nods : tuple of float
         Offsets of negative twins, pixel.
     background : ndarray, shape (n_background, n_cross)
@@ -249,7 +249,7 @@ class Search:
             width, flux = float(np.exp(fit.geometry.log_fwhm[0, 0])), fit.amplitude[0]
             apart = np.diff(np.sort(rows))
             inside = rows.min() >= self.low - 0.5 and rows.max() <= self.high + 0.5
-            if inside and flux.min() > 0 and (not len(apart) or apart.min() >= _STILL_APART * width):
+            if inside and flux.min() > 0 and (not len(apart) or apart.min() >= STILL_APART * width):
                 order = np.argsort(-flux, kind="stable")
                 best = Placement(tuple(rows[order].tolist()), width, fit.chi2, fit.shape)
         return best

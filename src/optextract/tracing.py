@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .bins import Binned, edges_by_signal, edges_uniform, mean_bins, median_bins, split_moving
+from .bins import Binned, edges_by_signal, edges_uniform, in_runs, mean_bins, median_bins, split_moving
 from .choose import Choice, choose_geometry
 from .compiled import contiguous, gather, search
 from .filters import BIN_CLIP, filter_kernel
@@ -126,20 +126,11 @@ def _bright_columns(window: Window, centre: FloatArray, fwhm: FloatArray, edges:
     if not gather.lines_above(snr, edges, _BRIGHT_SNR, _ABOVE, middle, stands):
         return np.zeros(0, dtype=np.intp)
     stands[stands] = _spreads(window, np.flatnonzero(stands), rows, fwhm)
-    lines = np.flatnonzero(_in_runs(stands))
+    lines = np.flatnonzero(in_runs(stands, _RUN))
     promised = (np.minimum(snr[lines], _BRIGHT_CAP) ** 2).sum()
     if promised < _PROMISE * (np.diff(edges) * np.minimum(middle, _BRIGHT_CAP) ** 2).sum():
         return np.zeros(0, dtype=np.intp)
     return np.sort(lines[np.argsort(-snr[lines], kind="stable")[:_MOST_BRIGHT]])
-
-
-def _in_runs(stands: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Columns that stand out in a run of some: a morphological opening."""
-    n, out = len(stands) - _RUN + 1, np.zeros(len(stands), dtype=bool)
-    begins = np.logical_and.reduce([stands[step : max(n, 0) + step] for step in range(_RUN)])
-    for step in range(_RUN if n > 0 else 0):
-        out[step : n + step] |= begins
-    return out
 
 
 def _spreads(window: Window, columns: NDArray[np.intp], rows: NDArray[np.intp], fwhm: FloatArray) -> NDArray[np.bool_]:

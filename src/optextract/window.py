@@ -158,31 +158,27 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
     if most * _SURE > least:
         words += leave_out(_too_sure(total, good), f"have less than {_SURE:.0e} of the usual variance")
     leave_out(_marked_by_variance(data, total, good))
-    slit = lit_rows(data, total, good) if frame.meta.get("planned_trace") is not None else None
+    planned = frame.meta.get("planned_trace") is not None
+    slit = (lit_rows if planned else lit_slit)(data, total, good)
     if slit is not None:
-        data[:, ~slit], weight[:, ~slit], total[:, ~slit] = 0.0, 0.0, 1.0
+        leave_out(np.broadcast_to(~slit, data.shape))
         ends = np.flatnonzero(slit)[[0, -1]] + top
         words += (
             f"The sky is still in the frame and lights rows {ends[0]} to {ends[1]}: only these take part, and the "
-            "source is taken where it is planned. Subtract the nods from each other first.",
+            "source is taken where it is planned. Subtract the nods from each other first."
+            if planned
+            else f"Rows {ends[0]} to {ends[1]} are lit alike and the rows beyond are dark, as a slit is by its sky: "
+            "only these take part. region.cross tells which, if it is not so.",
         )
-    else:
-        lit = lit_slit(data, total, good) if frame.meta.get("planned_trace") is None else None
-        if lit is not None:
-            data[:, ~lit], weight[:, ~lit], total[:, ~lit] = 0.0, 0.0, 1.0
-            ends = np.flatnonzero(lit)[[0, -1]] + top
-            words += (
-                f"Rows {ends[0]} to {ends[1]} are lit alike and the rows beyond are dark, as a slit is by its sky: "
-                "only these take part. region.cross tells which, if it is not so.",
-            )
-    return Window(data, weight, total, top, left, frame.shape, words, slit is not None, float(factor))
+    lit = planned and slit is not None
+    return Window(data, weight, total, top, left, frame.shape, words, lit, float(factor))
 
 
 def _filled(data: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     """Pixels that hold what files write where there is nothing (1e30, 9.97e36, 3.4e38); none where all hold such."""
     filled = good & (np.abs(data) > _FILLED)
     others = good & ~filled
-    return filled if others.any() and median(np.abs(data[others])) < _USUAL * _FILLED and filled.any() else None
+    return filled if others.any() and median(np.abs(data[others])) < _USUAL * _FILLED else None
 
 
 def _too_sure(total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

@@ -156,7 +156,7 @@ def add_priors(
 def _keep_apart(vector: FloatArray, sizes: Sizes, rules: FloatArray, rows: FloatArray) -> None:
     """Keep sources that move from running into one before them: nothing then tells how they share their light."""
     n_centre, n_each, n_width, n_source, _, _ = sizes
-    first = n_centre + n_width * n_each - 1
+    first, least = n_centre + n_width * n_each - 1, _APART * np.exp(vector[n_centre])
     for k in range(1, n_source):
         held = rules[first + k, FREE] == 0.0
         for r in range(len(rows)):
@@ -164,7 +164,6 @@ def _keep_apart(vector: FloatArray, sizes: Sizes, rules: FloatArray, rows: Float
         if held:
             continue
         for j in range(k):
-            least = _APART * np.exp(vector[n_centre])
             away = vector[first + k] - (vector[first + j] if j > 0 else 0.0)
             if abs(away) < least:
                 vector[first + k] += (least if away >= 0 else -least) - away

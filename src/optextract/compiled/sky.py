@@ -200,6 +200,8 @@ def both_sides(
     below: NDArray[np.bool_],
     above: NDArray[np.bool_],
     out: FloatArray,
+    error: FloatArray,
+    column: NDArray[np.intp],
 ) -> int:
     """Mean residual over its error of the rows on either side, in the columns that have weight on both.
 
@@ -208,8 +210,10 @@ def both_sides(
     data, model, weight : ndarray, shape (n_disp, n_cross)
     below, above : ndarray of bool, shape (n_cross,)
         The rows.
-    out : ndarray, shape (2, n_disp + 1)
-        Filled up to the number that is given back.
+    out, error : ndarray, shape (2, n_disp + 1)
+        Filled up to the number that is given back; the errors are those of the means.
+    column : ndarray of int, shape (n_disp + 1,)
+        Filled so far: which columns they are.
     """
     n_disp, n_cross = data.shape
     # as factors they leave the loop without a branch
@@ -224,7 +228,8 @@ def both_sides(
             second_top += second[y] * pull
             second_bottom += second[y] * weight[x, y]
         # written in any case: what does not count is overwritten by the next column
-        out[0, n], out[1, n] = first_top / np.sqrt(first_bottom), second_top / np.sqrt(second_bottom)
+        error[0, n], error[1, n] = 1.0 / np.sqrt(first_bottom), 1.0 / np.sqrt(second_bottom)
+        out[0, n], out[1, n], column[n] = first_top * error[0, n], second_top * error[1, n], x
         n += 1 if first_bottom > 0.0 and second_bottom > 0.0 else 0
     return n
 

@@ -10,7 +10,6 @@ from ._jit import compiled
 __all__ = [
     "aperture",
     "hat_equations",
-    "side_means",
     "side_pulls",
 ]
 
@@ -37,50 +36,6 @@ def side_pulls(
                 top += weight[x, y] * (data[x, y] - model[x, y])
                 bottom += weight[x, y]
         out[x] = top / np.sqrt(bottom) if bottom > 0 else np.nan
-
-
-@compiled
-def side_means(
-    data: FloatArray,
-    weight: FloatArray,
-    below: NDArray[np.bool_],
-    above: NDArray[np.bool_],
-    mean: FloatArray,
-    error: FloatArray,
-    column: NDArray[np.intp],
-) -> int:
-    """Means of the rows on either side of the sources, and their errors, in the columns that have both.
-
-    Parameters
-    ----------
-    data, weight : ndarray, shape (n_disp, n_cross)
-    below, above : ndarray of bool, shape (n_cross,)
-        The rows of either side.
-    mean, error : ndarray, shape (2, n_disp)
-        Filled up to the number of such columns.
-    column : ndarray of int, shape (n_disp,)
-        Filled: which they are.
-
-    Returns
-    -------
-    int
-        How many.
-    """
-    n = 0
-    for x in range(data.shape[0]):
-        first, second, of_first, of_second = 0.0, 0.0, 0.0, 0.0
-        for y in range(data.shape[1]):
-            value = weight[x, y] * data[x, y]
-            first += value if below[y] else 0.0
-            of_first += weight[x, y] if below[y] else 0.0
-            second += value if above[y] else 0.0
-            of_second += weight[x, y] if above[y] else 0.0
-        if of_first > 0 and of_second > 0:
-            mean[0, n], mean[1, n] = first / of_first, second / of_second
-            error[0, n], error[1, n] = 1.0 / np.sqrt(of_first), 1.0 / np.sqrt(of_second)
-            column[n] = x
-            n += 1
-    return n
 
 
 @compiled
