@@ -102,6 +102,7 @@ def app(style: str, _shared: Callable[[str], Any]) -> Iterator[Any]:
         helper._app.data_item_remove(label)
     plg.dataset.selected = plg.dataset.choices[0]
     plg.keep_active, plg.open_step, plg.live, plg.slow, plg.results_label_auto = False, "", True, False, True
+    plg._took = 0.0
     plg.clear_results()
     plg.compare_selected, plg._x1d, plg.err_msg = "None", None, ""
     plg.recipe = Recipe()

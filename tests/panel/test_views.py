@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,57 @@ def test_live_off_hides_and_on_brings_up_to_date(plg: Any, viewer2d: Any, marks:
     plg.region = (5, 19)
     plg.live = True
     assert min(marks(plg._obj, viewer2d)["region"].y) == 5
+
+
+def summary(panel: Any, key: str) -> str:
+    return next(step["summary"] for step in panel.steps if step["key"] == key)
+
+
+def test_one_slow_update_pauses_nothing_two_do(plg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the first one in a process loads what is compiled
+    from optextract.panel import plugin
+
+    panel = plg._obj
+    panel._took = 0.0
+    monkeypatch.setattr(plugin, "SLOW_MS", 1e-3)
+    plg.set("profile.kind", "moffat")
+    assert not panel.slow
+    assert "moffat" in summary(panel, "kernel")
+    plg.region = (4, 20)
+    assert panel.slow
+    assert "FWHM" in summary(panel, "kernel")
+    # it stays paused, and the lines say what is asked for, not what was found for something else
+    plg.set("profile.kind", "gaussian")
+    assert panel.slow
+    assert panel._stale
+    assert summary(panel, "kernel") == "gaussian profile, all columns"
+    assert summary(panel, "region") == "rows 4 to 20, columns all"
+    assert not panel.badges
+    assert not panel.warnings
+    # the button brings it up to date
+    panel.slow = False
+    assert not panel._stale
+    assert "gaussian, row" in summary(panel, "kernel")
+
+
+def test_a_busy_machine_is_no_slow_extraction(plg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from optextract.panel import plugin
+
+    panel = plg._obj
+    real, waited = plugin.optextract.extract, []
+
+    def waiting(*args: Any) -> Any:
+        waited.append(time.sleep(0.6))
+        return real(*args)
+
+    monkeypatch.setattr(plugin.optextract, "extract", waiting)
+    monkeypatch.setattr(plugin, "SLOW_MS", 500.0)
+    for rows in ((4, 21), (4, 22), (4, 23)):
+        plg.region = rows
+    assert len(waited) == 3
+    assert panel.latency_ms > 600
+    assert panel._took < panel.latency_ms - 500
+    assert not panel.slow
 
 
 def test_an_error_leaves_the_region_to_be_mended(plg: Any, viewer2d: Any, marks: Any) -> None:
