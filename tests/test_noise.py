@@ -54,6 +54,26 @@ def test_gain_and_read_noise_are_in_electrons():
     np.testing.assert_allclose(found.parts["rnoise"], 4.0)
 
 
+def test_counts_without_read_noise_have_no_variance_of_zero():
+    """Nothing counted is no bad pixel: the mean of ten neighbours to either side, or one count in the whole row."""
+    flux = np.zeros((3, 200))
+    flux[0, 100], flux[1] = 42.0, 3.0
+    flux[1, 5] = np.nan
+    found = choose_variance(Frame(flux), Noise(variance="gain", gain=2.0, read_noise=0.0))
+    np.testing.assert_allclose(found.total[0, [100, 99, 90, 110]], [21.0, 1.0, 1.0, 1.0])
+    np.testing.assert_allclose(found.total[0, [89, 111]], 0.25 / 200)
+    np.testing.assert_allclose(np.delete(found.total[1], 5), 1.5)
+    np.testing.assert_allclose(found.total[2], 0.25 / 200)
+
+
+@pytest.mark.parametrize("variance", ["flux", "constant", "unmasked"])
+def test_zeros_that_are_no_counts_are_nothing_to_tell(variance):
+    flux = np.where(np.arange(200) % 10 == 0, 0.0, 4.0) * ONE
+    given = {"flux": flux, "constant": np.where(flux == 0, 0.0, 3.0 + np.arange(200)), "unmasked": flux + 1.0}[variance]
+    told = choose_variance(Frame(flux, variance=given), Noise()).warnings
+    assert bool(told) is (variance == "flux")
+
+
 def test_weights_are_inverse_variances_on_another_pixel_scale():
     frame = Frame(ONE, meta={"weight": np.where(np.arange(200) % 7 == 0, 0.0, 4.0) * ONE})
     found = choose_variance(frame, Noise(variance="weight", weight_scale=0.5))

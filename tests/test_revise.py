@@ -112,3 +112,53 @@ def test_a_variance_that_follows_its_pixel_is_revised_whatever_it_is_multiplied_
     result = ox.extract(frame, ox.Recipe(noise={"revise": True, **noise}, background={"degree": "none"}))
     assert result.quality["revised_slope"] > 0
     assert np.nanmean(result.flux) == pytest.approx(60.0, abs=0.8)
+
+
+def few_counts(seed, flux, sky, read_noise=0.0):
+    """Photons of a source that waves along the dispersion, and what was in each pixel before the read noise."""
+    random, columns = np.random.default_rng(seed), np.arange(1298)
+    profile = Gaussian().integrate(25, 12.3 + 0.5 * columns / 1298, np.full(1298, 3.0)).T
+    truth = flux * (1 + 0.3 * np.sin(columns / 200))
+    counts = random.poisson(profile * truth + sky).astype(float)
+    return counts + read_noise * random.normal(size=counts.shape), counts, truth
+
+
+def excess(frames, recipe=None):
+    """Mean of the summed flux over the truth, less one, and the last result."""
+    results = [(ox.extract(frame, recipe), truth) for frame, truth in frames]
+    return np.mean([np.nansum(result.flux) / truth.sum() - 1 for result, truth in results]), results[-1][0]
+
+
+@pytest.mark.parametrize(
+    ("flux", "sky", "most"), [(100.0, 0.0, 0.005), (20.0, 0.0, 0.04), (100.0, 1.0, 0.012), (20.0, 1.0, 0.05)]
+)
+@pytest.mark.parametrize("kind", ["floor", "before the read noise"])
+def test_a_variance_that_follows_only_where_there_is_light(kind, flux, sky, most):
+    """It was made to run against its pixels elsewhere: +9 % and -8 % for 20 counts a column."""
+    frames = []
+    for seed in range(4):
+        data, counts, truth = few_counts(seed, flux, sky, read_noise=0.0 if kind == "floor" else 2.0)
+        variance = np.maximum(counts, 1.0) if kind == "floor" else counts + 4.0
+        frames.append((ox.Frame(data, variance=variance), truth))
+    bias, result = excess(frames)
+    assert result.resolved.noise.revise is True
+    assert abs(bias) < most
+    # zeros without scatter tell nothing of the errors, and not that they are a million times too large
+    assert "times too large" not in " ".join(result.quality["warnings"]) or sky > 0
+
+
+@pytest.mark.parametrize(("flux", "sky", "most"), [(100.0, 0.0, 0.005), (20.0, 0.0, 0.04), (20.0, 1.0, 0.05)])
+def test_pixels_that_have_counted_nothing(flux, sky, most):
+    """Counts with themselves as variance leave them out, and it is told; from the gain they have what is expected."""
+    drawn = [few_counts(seed, flux, sky) for seed in range(4)]
+    bias, result = excess([(ox.Frame(data, variance=counts), truth) for data, counts, truth in drawn])
+    assert bias < -most
+    empty = np.count_nonzero(drawn[-1][0] == 0)
+    assert any(
+        line.startswith(f"The variance is the counts themselves: {empty} pixels that have counted nothing")
+        for line in result.quality["warnings"]
+    )
+    counting = ox.Recipe(noise={"variance": "gain", "gain": 1.0, "read_noise": 0.0})
+    bias, result = excess([(ox.Frame(data), truth) for data, _, truth in drawn], counting)
+    assert abs(bias) < most
+    assert not any("counts themselves" in line for line in result.quality["warnings"])

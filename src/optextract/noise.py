@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from .compiled import contiguous
 from .compiled.follow import follow_sums, last_alone
@@ -23,6 +24,7 @@ FloatArray = NDArray[np.float64]
 
 _OUTLYING, _FEWEST = 5.0, 30  # sigma of residuals that tell nothing of the variance, and pixels that tell too little
 _ENOUGH = 600  # columns that tell the scatter of a source
+_UNCOUNTED = 0.01  # of the pixels
 _LEAST_FREE = 0.1  # a pixel that alone carries its flux cannot be judged by the others
 
 
@@ -98,12 +100,14 @@ def choose_variance(frame: Frame, noise: Noise) -> Variance:
     parts = dict(frame.variance_parts)
     if kind == "variance" and frame.variance is not None:
         words = str(frame.meta.get("variance_source", "the frame's variance"))
-        return Variance(frame.variance, parts, kind, words)
+        return Variance(frame.variance, parts, kind, words, _uncounted(frame.flux, frame.variance, frame.good))
     if kind == "parts":
         return Variance(np.sum(list(parts.values()), axis=0), parts, kind, "the sum of " + ", ".join(parts))
     if kind == "gain":
         rnoise = np.full(frame.shape, (read_noise / gain) ** 2)
         poisson = np.clip(np.nan_to_num(frame.flux), 0, None) / gain
+        if read_noise == 0:
+            poisson = _expected(poisson, frame.good, 1.0 / gain**2)
         made = {"poisson": poisson, "rnoise": rnoise}
         return Variance(poisson + rnoise, made, kind, f"gain {gain:g} and read noise {read_noise:g}")
     if kind == "weight":
@@ -114,6 +118,36 @@ def choose_variance(frame: Frame, noise: Noise) -> Variance:
         )
         return Variance(total, {}, kind, "1 / (WHT s^4)", (warning,))
     return _empirical(frame)
+
+
+def _expected(poisson: FloatArray, good: NDArray[np.bool_], one: float) -> FloatArray:
+    """Variances of counts without read noise, none of them zero: a pixel that has counted nothing is not a bad one.
+
+    It takes the mean of ten neighbours of its row to either side, and at least that of a row with one count, `one`.
+    """
+    row = {"size": 21, "axis": 1, "mode": "constant"}
+    seen = uniform_filter1d(np.where(good, poisson, 0.0), **row)
+    part = uniform_filter1d(good.astype(float), **row)
+    mean = np.divide(seen, part, out=np.zeros(seen.shape), where=part > 0.5 / 21)
+    least = one / np.maximum(good.sum(axis=1, keepdims=True), 1)
+    return np.where(good & (poisson == 0), np.maximum(mean, least), poisson)
+
+
+def _uncounted(flux: FloatArray, variance: FloatArray, good: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Say where pixels are bad for nothing but having counted nothing: the others then count too much."""
+    if good.all():
+        return ()
+    empty = np.count_nonzero((flux == 0) & (variance == 0))
+    if empty < _UNCOUNTED * flux.size or not good.any():
+        return ()
+    ratio = variance[good] / np.where(flux[good] != 0, flux[good], np.nan)
+    if not np.ptp(ratio) <= 1e-6 * ratio[0]:
+        return ()
+    return (
+        f"The variance is the counts themselves: {empty} pixels that have counted nothing have none and are left out, "
+        "which biases faint fluxes. Give counts without a variance, with noise.variance: gain, noise.gain and "
+        "noise.read_noise.",
+    )
 
 
 def _empirical(frame: Frame) -> Variance:

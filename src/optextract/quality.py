@@ -31,6 +31,7 @@ _CLOSE = 1.01
 _LEAST_OFF = 5  # columns in which the background does not fit, of which more than hits must be the cause
 _WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
 _HONEST = (0.8, 1.25)  # pulls of which nothing is said
+_STILL = 1e-2  # a pull that tells of values that repeat, and not of errors a hundred times too large
 _SPREAD = 1.17  # one sigma of a robust scatter of n values, times the root of n
 _MISFIT = 0.002  # of the flux, above which the profile is questioned
 _MUCH = 0.3  # of a column's flux that is missed
@@ -234,8 +235,8 @@ def noise_in_words(pulls: dict[str, Any]) -> list[str]:
         one = pulls["pixel"]
     if not np.isfinite(one):
         return ["The errors could not be checked: there are too few source-free pixels."]
-    if one == 0.0:
-        return ["The errors could not be checked: source-free pixels do not scatter at all."]
+    if one < _STILL:
+        return ["The errors could not be checked: source-free pixels do not scatter, or next to none of them do."]
     if _HONEST[0] <= one <= _HONEST[1]:
         if np.isfinite(ten) and ten > max(_HONEST[1], one * (1.0 + 3.0 * _SPREAD / np.sqrt(pulls["n_bin10"]))):
             return [

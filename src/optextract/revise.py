@@ -23,6 +23,9 @@ __all__ = ["find_slope", "model_light", "revised_variance"]
 FloatArray = NDArray[np.float64]
 
 _MOST_NOISE = 4.0  # sigma
+#: Levels of light, in sigma, at which a variance is asked anew how it follows its pixels, and fewest pixels to tell.
+_LEVELS = (0.0, 0.35, 0.7, 1.0, 1.4, 2.0)
+_FEWEST = 200
 
 
 def find_slope(
@@ -98,7 +101,38 @@ def revised_variance(window: Window, image: FloatArray, slope: float, clipped: b
     # what is further off than noise can be is the model's fault, and a pixel must not gain weight by it
     most = _MOST_NOISE * np.sqrt(window.variance)
     noise = np.clip(seen - meant, -most, most)
-    return np.where(good, np.maximum(window.variance - slope * noise, least), window.variance)
+    slopes = _slopes(window.variance, noise, meant, good, slope)
+    return np.where(good, np.maximum(window.variance - slopes * noise, least), window.variance)
+
+
+def _slopes(
+    variance: FloatArray, noise: FloatArray, meant: FloatArray, good: NDArray[np.bool_], slope: float
+) -> FloatArray:
+    """How far the variance follows the noise, pixel by pixel.
+
+    What is found where there is light need not hold where there is next to none: a variance with a floor,
+    ``maximum(counts, 1)``, does not follow there at all, nor does one of counts to which the read noise came later.
+    Taken for following, it would be made to run against its pixels, and pull the background and the wings up.
+    """
+    level = meant / np.sqrt(np.where(good, variance, 1.0))
+    found = []
+    for low, high in zip(_LEVELS, (*_LEVELS[1:], np.inf), strict=True):
+        here = good & (level <= high) & ((level > low) if low > 0 else True)
+        found.append(slope if not np.isfinite(high) else _slope(variance[here], noise[here], meant[here], slope))
+    return np.asarray(found)[np.clip(np.searchsorted(_LEVELS, level) - 1, 0, len(found) - 1)]
+
+
+def _slope(variance: FloatArray, noise: FloatArray, meant: FloatArray, slope: float) -> float:
+    """Regression of the variance on its noise beside its level; as elsewhere where too few pixels tell."""
+    if variance.size < _FEWEST:
+        return slope
+    terms = np.stack([np.ones_like(meant), meant, noise])
+    normal = terms @ terms.T
+    scale = np.sqrt(np.diag(normal))
+    if not (scale > 0).all():
+        return slope
+    solved = np.linalg.lstsq(normal / np.outer(scale, scale), terms @ variance / scale, rcond=1e-9)[0]
+    return float(np.clip(solved[2] / scale[2], 0.0, 1.5 * slope))
 
 
 def model_light(
