@@ -44,14 +44,14 @@ def lit_slit(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> ND
     if len(seen) < _LEAST_LIT + _EDGE:
         return None
     mean = data.sum(axis=0)[seen] / count[seen]
-    if min(mean[0], mean[-1]) > 0.5 * float(np.median(mean)) > 0:
+    if min(mean[0], mean[-1]) > 0.5 * median(mean) > 0:
         return None  # lit to both ends, as most frames are
     # medians take long: what is none by its means, with room for hits, is none
     spread = np.sqrt(total.sum(axis=0)[seen]) / count[seen]
-    if _ends(mean, 0.5 * float(np.median(spread)), 0.5 * _FLAT, 3.0 * _BEYOND) is None:
+    if _ends(mean, 0.5 * median(spread), 0.5 * _FLAT, 3.0 * _BEYOND) is None:
         return None
     level, error = _levels(data, total, good, seen)
-    ends = _ends(level, _OF_MEDIAN * float(np.median(error)), _FLAT, _BEYOND)
+    ends = _ends(level, _OF_MEDIAN * median(error), _FLAT, _BEYOND)
     if ends is None:
         return None
     slit = np.zeros(data.shape[1], dtype=bool)
@@ -64,7 +64,7 @@ def _ends(level: FloatArray, error: float, flat: float, beyond: float) -> tuple[
     lit = np.flatnonzero(level > _SNR * error)
     if len(lit) < _LEAST_LIT:
         return None
-    sky = float(np.quantile(level[lit], _LOW))  # in the other rows there is a source
+    sky = _quantile(level[lit], _LOW)  # in the other rows there is a source
     first, last = (int(end) for end in np.flatnonzero(level > _FLAT * sky)[[0, -1]])
     inside, outside = level[first : last + 1], [*level[: max(first - _EDGE, 0)], *level[last + 1 + _EDGE :]]
     alike = np.abs(inside - sky) < (1.0 - flat) * sky + 3.0 * error
@@ -78,6 +78,13 @@ def _ends(level: FloatArray, error: float, flat: float, beyond: float) -> tuple[
     ):
         return None
     return first, last
+
+
+def _quantile(values: FloatArray, part: float) -> float:
+    """As NumPy's, which takes ten times as long for a few dozen values."""
+    ordered, place = np.sort(values), part * (len(values) - 1)
+    low = int(place)
+    return float(ordered[low] + (place - low) * (ordered[min(low + 1, len(values) - 1)] - ordered[low]))
 
 
 def _levels(
@@ -101,7 +108,7 @@ def lit_rows(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> ND
         return None
     middle, error = np.zeros((2, data.shape[1]))
     middle[seen], error[seen] = _levels(data, total, good, np.flatnonzero(seen))
-    level = np.quantile(middle[seen], _HIGH)
+    level = _quantile(middle[seen], _HIGH)
     lit, dark = seen & (middle > 0.5 * level), seen & (middle < _DARK * level)
     inside = np.flatnonzero(lit)
     if level < _LIT_SNR * median(error[seen]) or len(inside) < _LIT * np.count_nonzero(seen) or not dark.any():

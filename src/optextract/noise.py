@@ -135,19 +135,26 @@ def _expected(poisson: FloatArray, good: NDArray[np.bool_], one: float) -> Float
 
 def _uncounted(flux: FloatArray, variance: FloatArray, good: NDArray[np.bool_]) -> tuple[str, ...]:
     """Say where pixels are bad for nothing but having counted nothing: the others then count too much."""
-    if good.all():
+    # a few pixels tell of nearly all frames that it is not so
+    if good.all() or not _proportional(variance, flux, np.unravel_index(np.flatnonzero(good)[:100], good.shape)):
         return ()
     empty = np.count_nonzero((flux == 0) & (variance == 0))
-    if empty < _UNCOUNTED * flux.size or not good.any():
-        return ()
-    ratio = variance[good] / np.where(flux[good] != 0, flux[good], np.nan)
-    if not np.ptp(ratio) <= 1e-6 * ratio[0]:
+    if empty < _UNCOUNTED * flux.size or not _proportional(variance, flux, good):
         return ()
     return (
         f"The variance is the counts themselves: {empty} pixels that have counted nothing have none and are left out, "
         "which biases faint fluxes. Give counts without a variance, with noise.variance: gain, noise.gain and "
         "noise.read_noise.",
     )
+
+
+def _proportional(variance: FloatArray, flux: FloatArray, where: Any) -> bool:
+    """Whether the variance is the same multiple of the flux everywhere."""
+    counts, spread = flux[where], variance[where]
+    if not counts.size or counts[0] == 0:
+        return False
+    ratio = spread[0] / counts[0]
+    return bool(np.all(np.abs(spread - ratio * counts) <= 1e-6 * spread))
 
 
 def _empirical(frame: Frame) -> Variance:
