@@ -10,6 +10,7 @@ from .cleaning import clean, polish, sweep
 from .errors import RecipeError, bad_value
 from .frame import Frame
 from .locate import locate, steadied
+from .memory import keep_freed
 from .noise import choose_variance, nod_factor
 from .recipe import Input, Recipe, Region
 from .region import select
@@ -58,6 +59,7 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
     if recipe.noise.scale != "auto":
         factor *= recipe.noise.scale**2
     inside = select(frame, recipe.region)
+    keep_freed()
     window = cut(frame, inside, variance, factor)
     start = locate(frame, window, recipe)
     choice, stripes = first_choice(frame, window, steadied(start), recipe)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import convolve
 
 from .background import BackgroundFit
 from .compiled import contiguous
+from .compiled.follow import less_noise
 from .compiled.scatter import above
 from .noise import Variance, data_derived_slope
 from .recipe import Noise
+from .robust import median
 from .solve import Known, model_of, solve_columns
 from .window import Window
 
@@ -23,8 +24,9 @@ __all__ = ["find_slope", "model_light", "revised_variance"]
 FloatArray = NDArray[np.float64]
 
 _MOST_NOISE = 4.0  # sigma
+_LEAST = 0.05  # of the median variance: what no pixel's falls below
 #: Levels of light, in sigma, at which a variance is asked anew how it follows its pixels, and fewest pixels to tell.
-_LEVELS = (0.0, 0.35, 0.7, 1.0, 1.4, 2.0)
+_LEVELS = np.array([0.0, 0.35, 0.7, 1.0, 1.4, 2.0])
 _FEWEST = 200
 
 
@@ -94,45 +96,17 @@ def revised_variance(window: Window, image: FloatArray, slope: float, clipped: b
     ndarray, shape (n_disp, n_cross)
         Nowhere below a twentieth of the median, so that no pixel outweighs all others.
     """
-    seen = np.maximum(window.data, 0.0) if clipped else window.data
-    meant = np.maximum(image, 0.0) if clipped else image
-    good = window.weight > 0
-    least = 0.05 * np.median(window.variance[good])
-    # what is further off than noise can be is the model's fault, and a pixel must not gain weight by it
-    most = _MOST_NOISE * np.sqrt(window.variance)
-    noise = np.clip(seen - meant, -most, most)
-    slopes = _slopes(window.variance, noise, meant, good, slope)
-    return np.where(good, np.maximum(window.variance - slopes * noise, least), window.variance)
-
-
-def _slopes(
-    variance: FloatArray, noise: FloatArray, meant: FloatArray, good: NDArray[np.bool_], slope: float
-) -> FloatArray:
-    """How far the variance follows the noise, pixel by pixel.
-
-    What is found where there is light need not hold where there is next to none: a variance with a floor,
-    ``maximum(counts, 1)``, does not follow there at all, nor does one of counts to which the read noise came later.
-    Taken for following, it would be made to run against its pixels, and pull the background and the wings up.
-    """
-    level = meant / np.sqrt(np.where(good, variance, 1.0))
-    found = []
-    for low, high in zip(_LEVELS, (*_LEVELS[1:], np.inf), strict=True):
-        here = good & (level <= high) & ((level > low) if low > 0 else True)
-        found.append(slope if not np.isfinite(high) else _slope(variance[here], noise[here], meant[here], slope))
-    return np.asarray(found)[np.clip(np.searchsorted(_LEVELS, level) - 1, 0, len(found) - 1)]
-
-
-def _slope(variance: FloatArray, noise: FloatArray, meant: FloatArray, slope: float) -> float:
-    """Regression of the variance on its noise beside its level; as elsewhere where too few pixels tell."""
-    if variance.size < _FEWEST:
-        return slope
-    terms = np.stack([np.ones_like(meant), meant, noise])
-    normal = terms @ terms.T
-    scale = np.sqrt(np.diag(normal))
-    if not (scale > 0).all():
-        return slope
-    solved = np.linalg.lstsq(normal / np.outer(scale, scale), terms @ variance / scale, rcond=1e-9)[0]
-    return float(np.clip(solved[2] / scale[2], 0.0, 1.5 * slope))
+    least = _LEAST * median(window.variance[window.weight > 0])
+    out = np.empty(window.data.shape)
+    # What is found where there is light need not hold where there is next to none: a variance with a floor,
+    # maximum(counts, 1), does not follow there, nor does one of counts to which the read noise came later. Taken for
+    # following, it would be made to run against its pixels, and pull the background and the wings up. And what is
+    # further off than noise can be is the model's fault: a pixel must not gain weight by it.
+    less_noise(
+        contiguous(window.data), contiguous(image), contiguous(window.variance), contiguous(window.weight),
+        float(slope), bool(clipped), _MOST_NOISE, least, _LEVELS, _FEWEST, out,
+    )  # fmt: skip
+    return out
 
 
 def model_light(
@@ -180,5 +154,7 @@ def model_light(
 
 def _running(values: FloatArray, reach: int) -> FloatArray:
     """Sum of each column with so many to either side, shape (n_disp, n_term)."""
-    box = np.ones((2 * reach + 1, 1))
-    return convolve(np.pad(values, ((reach, reach), (0, 0))), box, mode="valid", method="direct")
+    total = np.zeros((len(values) + 2 * reach + 1, values.shape[1]))
+    np.cumsum(values, axis=0, out=total[reach + 1 : reach + 1 + len(values)])
+    total[reach + 1 + len(values) :] = total[reach + len(values)]
+    return total[2 * reach + 1 :] - total[: -2 * reach - 1]

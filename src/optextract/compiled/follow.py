@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .middle import middle_of_first
 
-__all__ = ["follow_sums", "last_alone"]
+__all__ = ["follow_sums", "last_alone", "less_noise"]
 
 FloatArray = NDArray[np.float64]
 
 _DEGENERATE = 1e-10  # part of a term's square that the terms before it leave
+_STEEPEST = 1.5  # times the slope where there is light
 
 
 @compiled
@@ -122,3 +123,82 @@ def last_alone(matrix: FloatArray, vector: FloatArray) -> tuple[float, float]:
                     value -= lower[i, k] * lower[j, k]
                 lower[i, j] = value / root
     return coefficient, explained
+
+
+@compiled
+def less_noise(
+    data: FloatArray,
+    image: FloatArray,
+    variance: FloatArray,
+    weight: FloatArray,
+    slope: float,
+    clipped: bool,
+    most: float,
+    least: float,
+    levels: FloatArray,
+    fewest: int,
+    out: FloatArray,
+) -> None:
+    """Take out of a variance what follows the noise of its own pixel, level of light by level.
+
+    Below the last level the slope is that of the variance on the noise beside the light, of all pixels of that level.
+
+    Parameters
+    ----------
+    data, image, variance, weight : ndarray, shape (n_disp, n_cross)
+        Pixel values, their model, variances, and inverse variances (0: left as it is).
+    slope : float
+        Of the variance on the noise where there is light, and where too few pixels tell.
+    clipped : bool
+        Whether the variance stops at zero flux.
+    most : float
+        Sigma of noise at most.
+    least : float
+        Variance at least.
+    levels : ndarray, shape (n_level,)
+        Light over its error at which each level begins; what is below the first belongs to it.
+    fewest : int
+        Pixels that tell.
+    out : ndarray, shape (n_disp, n_cross)
+        Filled.
+    """
+    values, model, spread, use = data.ravel(), image.ravel(), variance.ravel(), weight.ravel()
+    result, last = out.ravel(), len(levels) - 1
+    at, noise = np.empty(len(values), np.int8), np.empty(len(values))
+    # means of light, noise and variance, then their products
+    sums = np.zeros((len(levels), 9))
+    for i in range(len(values)):
+        sigma = np.sqrt(spread[i])
+        seen = max(values[i], 0.0) if clipped else values[i]
+        light = max(model[i], 0.0) if clipped else model[i]
+        noise[i] = min(max(seen - light, -most * sigma), most * sigma)
+        level = 0
+        while level < last and light > levels[level + 1] * sigma:
+            level += 1
+        at[i] = level
+        if use[i] > 0.0 and level < last:
+            own = sums[level]
+            own[0] += 1.0
+            own[1] += light
+            own[2] += noise[i]
+            own[3] += spread[i]
+            own[4] += light * light
+            own[5] += light * noise[i]
+            own[6] += noise[i] * noise[i]
+            own[7] += spread[i] * light
+            own[8] += spread[i] * noise[i]
+    slopes = np.full(len(levels), slope)
+    for level in range(last):
+        n, light, away, value, light_2, both, away_2, on_light, on_away = sums[level]
+        if n < fewest:
+            continue
+        light_2, both, away_2 = light_2 - light * light / n, both - light * away / n, away_2 - away * away / n
+        on_light, on_away = on_light - value * light / n, on_away - value * away / n
+        if light_2 > _DEGENERATE * sums[level, 4]:
+            on_away -= on_light * both / light_2
+            away_2 -= both * both / light_2
+        if away_2 > _DEGENERATE * sums[level, 6]:
+            slopes[level] = min(max(on_away / away_2, 0.0), _STEEPEST * slope)
+    for i in range(len(values)):
+        less = max(spread[i] - slopes[at[i]] * noise[i], least)
+        result[i] = less if use[i] > 0.0 else spread[i]
