@@ -14,6 +14,7 @@ from optextract.quality import noise_in_words
 from optextract.recipe import Noise
 from optextract.robust import robust_rms
 from optextract.simulate import make_scene
+from optextract.uneven import uneven_in_words
 
 SHAPE = (7, 200)
 ONE = np.ones(SHAPE)
@@ -261,3 +262,42 @@ def test_wrong_errors_are_told_and_left_as_they_are_unless_asked(factor):
     scaled = ox.extract(frame, ox.Recipe(noise={"scale": "auto"}))
     np.testing.assert_allclose(scaled.uncertainty / told.uncertainty, told.quality["pull"]["profile"], rtol=1e-9)
     np.testing.assert_array_equal(scaled.flux, told.flux)
+
+
+@pytest.mark.parametrize(("factor", "size"), [(0.25, "small"), (4.0, "large"), (1.0, None)])
+def test_errors_that_are_wrong_in_some_columns_are_told(factor, size):
+    """All pixels together said nothing of a quarter of the columns whose variances are four times wrong."""
+    frame = make_scene("mid", 4).frame
+    variance = frame.variance.copy()
+    variance[:, 325:650] *= factor
+    result = ox.extract(frame.replace(variance=variance, variance_parts=None))
+    told = [line for line in result.quality["warnings"] if line.startswith("Source-free pixels of columns")]
+    assert len(result.quality["pull"]["along"]) == 8
+    if size is None:
+        assert told == []
+        return
+    pull = 1 / np.sqrt(factor)
+    (line,) = told
+    found = re.fullmatch(
+        r"Source-free pixels of columns (\d+) to (\d+) scatter by ([\d.]+) of their errors, those of others by "
+        rf"([\d.]+): the errors are too {size} there beside the rest\.",
+        line,
+    )
+    assert found is not None
+    first, last, here, others = (float(value) for value in found.groups())
+    assert (first, last) == (324, 648)
+    assert here == pytest.approx(pull, rel=0.08)
+    assert others == pytest.approx(1.0, abs=0.06)
+    assert line in result.quality["noise"]
+
+
+def test_few_or_uneven_pixels_are_no_reason_to_doubt_the_errors():
+    even = [(1.0, 400)] * 6
+    assert uneven_in_words([*even, (1.3, 400), (0.8, 400)], 800, 0) == []
+    assert uneven_in_words([*even, (9.0, 60), (float("nan"), 0)], 800, 0) == []
+    assert uneven_in_words([(1.0, 40)] * 7 + [(9.0, 4000)], 800, 0) == []
+    assert uneven_in_words((), 800, 0) == []
+    (half,) = uneven_in_words([(2.0, 400)] * 4 + [(1.0, 400)] * 4, 800, 0)
+    assert "columns 0 to 399 scatter by 2.00 of their errors, those of others by 1.00" in half
+    (line,) = uneven_in_words([(3.0, 400), (3.2, 400), *even], 800, 10)
+    assert "columns 10 to 209 scatter by 3.10 of their errors, those of others by 1.00" in line

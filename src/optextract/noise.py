@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from .frame import Frame
 from .recipe import Noise
 from .robust import MAD
 
-__all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls", "source_pull"]
+__all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls", "sections", "source_pull"]
 
 FloatArray = NDArray[np.float64]
 
 _OUTLYING, _FEWEST = 5.0, 30  # sigma of residuals that tell nothing of the variance, and pixels that tell too little
 _ENOUGH = 600  # columns that tell the scatter of a source
 _UNCOUNTED = 0.01  # of the pixels
+_SECTIONS = 8
 _LEAST_FREE = 0.1  # a pixel that alone carries its flux cannot be judged by the others
 
 
@@ -248,6 +250,11 @@ def data_derived_slope(
     return slope, slope / error if error > 0 else float(np.copysign(np.inf, slope))
 
 
+def sections(n_disp: int) -> list[int]:
+    """Edges of the eighths of the columns in which `pulls` looks at the errors."""
+    return [k * n_disp // _SECTIONS for k in range(_SECTIONS + 1)]
+
+
 def pulls(
     residual: FloatArray,
     weight: FloatArray,
@@ -276,9 +283,9 @@ def pulls(
     -------
     dict
         ``pixel``, ``profile`` and ``bin5``... pulls (NaN where there is too little to measure on); ``n``, pixels, and
-        ``n_bin10``, sums of ten columns.
+        ``n_bin10``, sums of ten columns; ``along``, ``pixel`` and ``n`` of eighths of the columns, one after another.
     """
-    result: dict[str, Any] = {"pixel": float("nan"), "profile": float("nan")}
+    result: dict[str, Any] = {"pixel": float("nan"), "profile": float("nan"), "along": ()}
     result |= {f"bin{n}": float("nan") for n in n_bins} | {"n": 0, "n_bin10": 0}
     residual, weight, clear = contiguous(residual), contiguous(weight), np.ascontiguousarray(clear)
     basis, covariance = fitted if fitted is not None else (np.empty((0, 0)), np.empty((0, 0, 0)))
@@ -286,6 +293,10 @@ def pulls(
     pixel, result["n"] = pixel_pulls(residual, weight, clear, basis, covariance, _LEAST_FREE)
     if result["n"] < 100:
         return result
+    parts = [slice(*ends) for ends in pairwise(sections(len(residual)))]
+    result["along"] = tuple(
+        pixel_pulls(residual[part], weight[part], clear[part], basis, covariance[part], _LEAST_FREE) for part in parts
+    )
     widths = np.array((1, *n_bins), dtype=np.intp)
     found, number = np.empty(len(widths)), np.empty(len(widths), dtype=np.intp)
     blank_pulls(residual, weight, contiguous(profile), clear, basis, covariance, _LEAST_FREE, widths, found, number)

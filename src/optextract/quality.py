@@ -21,6 +21,7 @@ from .recipe import Recipe
 from .results import Boxcar, TraceFit
 from .robust import median
 from .second import second_source, several_in_words, unmodelled_in_words
+from .uneven import uneven_in_words
 from .window import Window
 
 __all__ = ["figures", "nods_in_words", "noise_in_words"]
@@ -106,6 +107,7 @@ def figures(
     total, middle, gain, efficiency, fraction, effect, ratio, ratio_error = (tuple(each) for each in found.T.tolist())
     words = [*window.warnings, *start.warnings, *variance.warnings]
     of_errors = noise_in_words(rescale.pulls) + nods_in_words(frame, recipe)
+    of_errors += uneven_in_words(rescale.pulls["along"], window.n_disp, window.column)
     words += of_errors
     words += _masked_away(window, start, choice, layers, final, recipe)
     words += _background_in_words(layers, final)

@@ -1,0 +1,55 @@
+"""Errors that fit the noise in some columns and not in others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .noise import sections
+
+__all__ = ["uneven_in_words"]
+
+_FEWEST = 100  # source-free pixels that tell of an eighth of the columns
+_UNEVEN = 1.4  # times the usual scatter
+_SURE = 5.0  # sigma of its own error beyond that
+_ERROR = 2.0 * 1.17 / np.sqrt(2.0)  # of a robust scatter, times the root of n, with room for pixels that share noise
+
+
+def uneven_in_words(along: Sequence[tuple[float, int]], n_disp: int, first: int) -> list[str]:
+    """Say in which columns source-free pixels scatter more or less for their errors than elsewhere.
+
+    Parameters
+    ----------
+    along : sequence of (pull, n)
+        As `noise.pulls` gives it in ``along``.
+    n_disp : int
+        Columns that they are parts of.
+    first : int
+        The first one's number in the frame.
+
+    Returns
+    -------
+    list of str
+        A sentence for each run of such columns.
+    """
+    told = np.array([n >= _FEWEST and pull > 0 for pull, n in along], dtype=bool)
+    if np.count_nonzero(told) < 3:
+        return []
+    pull, n = np.array(along, dtype=float).T
+    # where one half differs from the other, the honest one is the usual one
+    usual = min(np.quantile(pull[told], (0.25, 0.5, 0.75)).tolist(), key=lambda each: abs(np.log(each)))
+    ratio, error = np.where(told, pull, usual) / usual, _ERROR / np.sqrt(np.maximum(n, 1.0))
+    much = told & (ratio > _UNEVEN * (1.0 + _SURE * error))
+    little = told & (ratio * (1.0 + _SURE * error) < 1.0 / _UNEVEN)
+    edges, words = sections(n_disp), []
+    for odd, size in ((much, "small"), (little, "large")):
+        ends = np.flatnonzero(np.diff(np.concatenate(([False], odd, [False])).astype(np.int8)))
+        for start, stop in zip(ends[::2], ends[1::2], strict=True):
+            value = float(np.median(pull[start:stop]))
+            words.append(
+                f"Source-free pixels of columns {first + edges[start]} to {first + edges[stop] - 1} scatter by "
+                f"{value:.2f} of their errors, those of others by {usual:.2f}: the errors are too {size} there "
+                "beside the rest."
+            )
+    return words
