@@ -301,3 +301,13 @@ def test_few_or_uneven_pixels_are_no_reason_to_doubt_the_errors():
     assert "columns 0 to 399 scatter by 2.00 of their errors, those of others by 1.00" in half
     (line,) = uneven_in_words([(3.0, 400), (3.2, 400), *even], 800, 10)
     assert "columns 10 to 209 scatter by 3.10 of their errors, those of others by 1.00" in line
+
+
+@pytest.mark.parametrize("sky", [0.0, 2.0, 5.0])
+def test_few_counts_are_not_called_uneven(rng, sky):
+    """Medians of whole numbers jump: honest errors of some columns were called half as large again as of others."""
+    rows, columns = np.arange(25)[:, None], np.arange(1298)
+    light = 40.0 * np.exp(-((rows - 12.3) ** 2) / 3.2)
+    counts = rng.poisson(light + sky + 0.3 * sky * columns / 1298).astype(float)
+    result = ox.extract(Frame(counts, variance=np.maximum(counts, 1.0)))
+    assert not any(line.startswith("Source-free pixels of columns") for line in result.quality["warnings"])

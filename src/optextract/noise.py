@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.ndimage import uniform_filter1d
 
 from .compiled import contiguous
 from .compiled.follow import follow_sums, last_alone
-from .compiled.pulls import blank_pulls, peak_pulls, pixel_pulls
+from .compiled.pulls import blank_pulls, peak_pulls, pixel_pulls, pulls_along
 from .errors import FrameError, RecipeError, bad_value
 from .frame import Frame
 from .recipe import Noise
@@ -250,9 +249,9 @@ def data_derived_slope(
     return slope, slope / error if error > 0 else float(np.copysign(np.inf, slope))
 
 
-def sections(n_disp: int) -> list[int]:
+def sections(n_disp: int) -> NDArray[np.intp]:
     """Edges of the eighths of the columns in which `pulls` looks at the errors."""
-    return [k * n_disp // _SECTIONS for k in range(_SECTIONS + 1)]
+    return np.arange(_SECTIONS + 1) * n_disp // _SECTIONS
 
 
 def pulls(
@@ -283,7 +282,8 @@ def pulls(
     -------
     dict
         ``pixel``, ``profile`` and ``bin5``... pulls (NaN where there is too little to measure on); ``n``, pixels, and
-        ``n_bin10``, sums of ten columns; ``along``, ``pixel`` and ``n`` of eighths of the columns, one after another.
+        ``n_bin10``, sums of ten columns; ``along``, the rms pull of pixels and
+        their number in each eighth of the columns.
     """
     result: dict[str, Any] = {"pixel": float("nan"), "profile": float("nan"), "along": ()}
     result |= {f"bin{n}": float("nan") for n in n_bins} | {"n": 0, "n_bin10": 0}
@@ -293,10 +293,10 @@ def pulls(
     pixel, result["n"] = pixel_pulls(residual, weight, clear, basis, covariance, _LEAST_FREE)
     if result["n"] < 100:
         return result
-    parts = [slice(*ends) for ends in pairwise(sections(len(residual)))]
-    result["along"] = tuple(
-        pixel_pulls(residual[part], weight[part], clear[part], basis, covariance[part], _LEAST_FREE) for part in parts
-    )
+    edges, most = sections(len(residual)), _OUTLYING * max(pixel, 1.0)
+    here, many = np.empty(_SECTIONS), np.empty(_SECTIONS, dtype=np.intp)
+    pulls_along(residual, weight, clear, basis, covariance, _LEAST_FREE, edges, most, here, many)
+    result["along"] = tuple(zip(here.tolist(), many.tolist(), strict=True))
     widths = np.array((1, *n_bins), dtype=np.intp)
     found, number = np.empty(len(widths)), np.empty(len(widths), dtype=np.intp)
     blank_pulls(residual, weight, contiguous(profile), clear, basis, covariance, _LEAST_FREE, widths, found, number)

@@ -13,7 +13,8 @@ __all__ = ["uneven_in_words"]
 _FEWEST = 100  # source-free pixels that tell of an eighth of the columns
 _UNEVEN = 1.4  # times the usual scatter
 _SURE = 5.0  # sigma of its own error beyond that
-_ERROR = 2.0 * 1.17 / np.sqrt(2.0)  # of a robust scatter, times the root of n, with room for pixels that share noise
+_ERROR = 2.0 / np.sqrt(2.0)  # of the scatter, times the root of n, with room for pixels that share noise
+_STILL = 1e-2  # a pull of values that repeat
 
 
 def uneven_in_words(along: Sequence[tuple[float, int]], n_disp: int, first: int) -> list[str]:
@@ -33,7 +34,7 @@ def uneven_in_words(along: Sequence[tuple[float, int]], n_disp: int, first: int)
     list of str
         A sentence for each run of such columns.
     """
-    told = np.array([n >= _FEWEST and pull > 0 for pull, n in along], dtype=bool)
+    told = np.array([n >= _FEWEST and pull > _STILL for pull, n in along], dtype=bool)
     if np.count_nonzero(told) < 3:
         return []
     pull, n = np.array(along, dtype=float).T

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ._jit import compiled
 from .middle import middle_of_first, root_middle
 
-__all__ = ["blank_pulls", "peak_pulls", "pixel_pulls"]
+__all__ = ["blank_pulls", "peak_pulls", "pixel_pulls", "pulls_along"]
 
 FloatArray = NDArray[np.float64]
 
@@ -56,17 +56,74 @@ def pixel_pulls(
     least : float
         Part of its variance that is left of any pixel.
     """
-    n_disp, n_cross = residual.shape
     square, terms = np.empty(residual.size), np.ascontiguousarray(basis.T)
     n = 0
-    for x in range(n_disp):
-        for y in range(n_cross):
-            if clear[x, y] and weight[x, y] > 0:
-                square[n] = residual[x, y] * weight[x, y] * residual[x, y]
-                if len(basis):
-                    square[n] /= _left_of(weight[x, y] * _quadratic(terms[y], covariance, x), least)
-                n += 1
+    for x in range(len(residual)):
+        n = _squares_of(residual, weight, clear, terms, covariance, least, x, square, n)
     return (_MAD * root_middle(square, n) if n else np.nan), n
+
+
+@compiled
+def _squares_of(
+    residual: FloatArray,
+    weight: FloatArray,
+    clear: NDArray[np.bool_],
+    terms: FloatArray,
+    covariance: FloatArray,
+    least: float,
+    x: int,
+    square: FloatArray,
+    n: int,
+) -> int:
+    """Squares of the pulls of a column's clear pixels, written from the n-th place on; gives the next place."""
+    for y in range(residual.shape[1]):
+        if clear[x, y] and weight[x, y] > 0:
+            square[n] = residual[x, y] * weight[x, y] * residual[x, y]
+            if terms.shape[1]:
+                square[n] /= _left_of(weight[x, y] * _quadratic(terms[y], covariance, x), least)
+            n += 1
+    return n
+
+
+@compiled
+def pulls_along(
+    residual: FloatArray,
+    weight: FloatArray,
+    clear: NDArray[np.bool_],
+    basis: FloatArray,
+    covariance: FloatArray,
+    least: float,
+    edges: NDArray[np.intp],
+    most: float,
+    found: FloatArray,
+    number: NDArray[np.intp],
+) -> None:
+    """Scatter over their errors of the clear pixels of some columns after the other.
+
+    It is the root of the mean square: medians jump from value to value where there are few counts.
+
+    Parameters
+    ----------
+    residual, weight, clear, basis, covariance, least
+        As for `pixel_pulls`.
+    edges : ndarray of int, shape (n_part + 1,)
+        Columns between which each part lies.
+    most : float
+        What a pixel counts for at most: hits that stay are not noise.
+    found : ndarray, shape (n_part,)
+        Filled: scatter; NaN of no pixel.
+    number : ndarray of int, shape (n_part,)
+        Filled: pixels.
+    """
+    square, terms = np.empty(residual.shape[1]), np.ascontiguousarray(basis.T)
+    for part in range(len(found)):
+        total, n = 0.0, 0
+        for x in range(edges[part], edges[part + 1]):
+            here = _squares_of(residual, weight, clear, terms, covariance, least, x, square, 0)
+            for i in range(here):
+                total += min(square[i], most * most)
+            n += here
+        found[part], number[part] = (np.sqrt(total / n) if n else np.nan), n
 
 
 @compiled
