@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import optextract as ox
+from optextract.second import unmodelled_in_words
 from optextract.simulate import make_scene, pixel_profile
 
 
@@ -155,8 +156,19 @@ def test_what_is_not_modelled_is_told_of_by_chi2():
     noise = np.random.default_rng(1).normal(size=model.shape)
     result = ox.extract(ox.Frame(model + noise * np.sqrt(variance), variance=variance))
     (told,) = (words for words in result.quality["warnings"] if words.startswith("Reduced chi2"))
-    found = re.match(r"Reduced chi2 is (\S+), and 1\.4 in source-free pixels: something is not modelled", told)
+    found = re.match(r"Reduced chi2 is (\S+), and (\S+) in source-free pixels: something is not modelled", told)
     assert float(found[1]) == pytest.approx(result.quality["chi2"], abs=0.06)
+    assert float(found[2]) == pytest.approx(result.quality["pull"]["pixel"] ** 2, abs=0.06)
+
+
+def test_chi2_is_told_where_the_pull_is_not():
+    """A reduced chi2 of 1.7 beside a pull of 1.23 was told by neither: each was within the other's allowance."""
+    assert unmodelled_in_words(1.7, 1.23)
+    assert not unmodelled_in_words(1.6, 1.25)
+    assert not unmodelled_in_words(2.2, 1.31)
+    assert unmodelled_in_words(2.3, 1.31)
+    assert not unmodelled_in_words(1.29, float("nan"))
+    assert unmodelled_in_words(1.31, float("nan"))
 
 
 @pytest.mark.parametrize("name", ["mid", "bright", "moffat", "poisson20", "nods", "cosmic", "emission"])
