@@ -18,6 +18,6 @@ def keep_freed() -> None:
     An image of a few hundred kilobytes is above the size from which glibc asks the system for each array and gives it
     back when it is done; the system then clears every page again, which took a fifth of the time of an extraction.
     glibc takes its limits from the largest block that was freed, so one such block, which is never touched, is enough.
-    Other C libraries pay no attention.
+    Other C libraries pay no attention, and limits that the environment sets (dask does for its workers) hold.
     """
     np.empty(_BYTES, dtype=np.uint8)
