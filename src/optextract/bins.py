@@ -19,6 +19,7 @@ __all__ = [
     "mean_bins",
     "median_bins",
     "middle_of",
+    "runs_of",
     "split_moving",
 ]
 
@@ -113,6 +114,22 @@ def split_moving(edges: NDArray[np.intp], centre: FloatArray, most: FloatArray) 
         for a, b in zip(edges[moving], edges[moving + 1], strict=True)
     ]
     return np.unique(np.concatenate([edges, *inner]).astype(np.intp))
+
+
+def runs_of(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First place of each run of what is marked, and the one after its last.
+
+    Parameters
+    ----------
+    marked : ndarray of bool, shape (n,)
+        Of each column, row or part.
+
+    Returns
+    -------
+    list of (int, int)
+    """
+    change = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(int), [0]]))).tolist()
+    return list(zip(change[::2], change[1::2], strict=True))
 
 
 def in_runs(marked: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .background import BackgroundFit
 from .compiled import contiguous
 from .compiled import final as loops
-from .noise import pulls
+from .noise import HONEST, pulls
 from .recipe import Noise
 from .reject import Rejected
 from .solve import Known, known_of
@@ -255,6 +255,6 @@ def check_noise(layers: Layers, final: Final, noise: Noise) -> NoiseScale:
     fitted = (background.basis, final.uncertain) if own else None  # a smooth one follows no single column
     found = pulls(final.residual, layers.kept, layers.sources[:, 0], layers.clear, fitted)
     factor = 1.0
-    if noise.scale == "auto" and np.isfinite(found["profile"]) and not 0.8 <= found["profile"] <= 1.25:
+    if noise.scale == "auto" and np.isfinite(found["profile"]) and not HONEST[0] <= found["profile"] <= HONEST[1]:
         factor = float(found["profile"])
     return NoiseScale(found, factor)

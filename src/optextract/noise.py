@@ -18,10 +18,22 @@ from .frame import Frame
 from .recipe import Noise
 from .robust import MAD
 
-__all__ = ["Variance", "choose_variance", "data_derived_slope", "nod_factor", "pulls", "sections", "source_pull"]
+__all__ = [
+    "HONEST",
+    "STILL",
+    "Variance",
+    "choose_variance",
+    "data_derived_slope",
+    "nod_factor",
+    "pulls",
+    "sections",
+    "source_pull",
+]
 
 FloatArray = NDArray[np.float64]
 
+HONEST = (0.8, 1.25)  # pulls of which nothing is said
+STILL = 1e-2  # a pull that tells of values that repeat, and not of errors a hundred times too large
 _OUTLYING, _FEWEST = 5.0, 30  # sigma of residuals that tell nothing of the variance, and pixels that tell too little
 _ENOUGH = 600  # columns that tell the scatter of a source
 _UNCOUNTED = 0.01  # of the pixels
@@ -282,8 +294,8 @@ def pulls(
     -------
     dict
         ``pixel``, ``profile`` and ``bin5``... pulls (NaN where there is too little to measure on); ``n``, pixels, and
-        ``n_bin10``, sums of ten columns; ``along``, the rms pull of pixels and
-        their number in each eighth of the columns.
+        ``n_bin10``, sums of ten columns; ``along``, the rms pull of pixels and their number in each
+        eighth of the columns.
     """
     result: dict[str, Any] = {"pixel": float("nan"), "profile": float("nan"), "along": ()}
     result |= {f"bin{n}": float("nan") for n in n_bins} | {"n": 0, "n_bin10": 0}

@@ -16,7 +16,7 @@ from .frame import Frame
 from .layers import Final, Layers, NoiseScale
 from .locate import Start
 from .misfit import unexplained
-from .noise import Variance, source_pull
+from .noise import HONEST, STILL, Variance, source_pull
 from .recipe import Recipe
 from .results import Boxcar, TraceFit
 from .robust import median
@@ -31,8 +31,6 @@ FloatArray = NDArray[np.float64]
 _CLOSE = 1.01
 _LEAST_OFF = 5  # columns in which the background does not fit, of which more than hits must be the cause
 _WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
-_HONEST = (0.8, 1.25)  # pulls of which nothing is said
-_STILL = 1e-2  # a pull that tells of values that repeat, and not of errors a hundred times too large
 _SPREAD = 1.17  # one sigma of a robust scatter of n values, times the root of n
 _MISFIT = 0.002  # of the flux, above which the profile is questioned
 _MUCH = 0.3  # of a column's flux that is missed
@@ -237,10 +235,10 @@ def noise_in_words(pulls: dict[str, Any]) -> list[str]:
         one = pulls["pixel"]
     if not np.isfinite(one):
         return ["The errors could not be checked: there are too few source-free pixels."]
-    if one < _STILL:
+    if one < STILL:
         return ["The errors could not be checked: source-free pixels do not scatter, or next to none of them do."]
-    if _HONEST[0] <= one <= _HONEST[1]:
-        if np.isfinite(ten) and ten > max(_HONEST[1], one * (1.0 + 3.0 * _SPREAD / np.sqrt(pulls["n_bin10"]))):
+    if HONEST[0] <= one <= HONEST[1]:
+        if np.isfinite(ten) and ten > max(HONEST[1], one * (1.0 + 3.0 * _SPREAD / np.sqrt(pulls["n_bin10"]))):
             return [
                 "The errors of neighbouring columns are correlated: that of a sum of 10 columns, such as a line's "
                 f"flux, is {ten:.2f} times too small according to source-free pixels."
@@ -275,7 +273,7 @@ def source_in_words(layers: Layers, final: Final, beside: float) -> list[str]:
         variance = final.inverse[:, k, k]
         pull, n = source_pull(final.residual, layers.kept, layers.sources[:, k], variance, layers.centre[k])
         usual = max(beside, 1.0)
-        if np.isfinite(pull) and pull > usual * max(_HONEST[1], 1.0 + 4.0 * _SPREAD / np.sqrt(n)):
+        if np.isfinite(pull) and pull > usual * max(HONEST[1], 1.0 + 4.0 * _SPREAD / np.sqrt(n)):
             which = "the source" if len(layers.centre) == 1 else f"source {k + 1}"
             words.append(
                 f"Residuals on {which} are {pull:.2f} times their errors, beside it {beside:.2f}: the variance lacks "

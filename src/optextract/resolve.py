@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from .bins import runs_of
 from .choose import Choice
 from .cleaning import rejection_mode
 from .frame import Frame
@@ -132,9 +133,7 @@ def _changed(model: Part, fields: Mapping[str, Any]) -> Part:
 
 def _windows_of(rows: NDArray[np.bool_], window: Window) -> tuple[tuple[float, float], ...]:
     """First and last row of the frame of each run of rows."""
-    change = np.diff(np.concatenate([[0], rows.astype(int), [0]]))
-    starts, ends = np.flatnonzero(change > 0) + window.row, np.flatnonzero(change < 0) - 1 + window.row
-    return tuple((float(start), float(end)) for start, end in zip(starts, ends, strict=True))
+    return tuple((float(start + window.row), float(end - 1 + window.row)) for start, end in runs_of(rows))
 
 
 def _median_width(box: Boxcar) -> float:

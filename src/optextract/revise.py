@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import convolve1d
 
 from .background import BackgroundFit
 from .compiled import contiguous
@@ -154,7 +155,4 @@ def model_light(
 
 def _running(values: FloatArray, reach: int) -> FloatArray:
     """Sum of each column with so many to either side, shape (n_disp, n_term)."""
-    total = np.zeros((len(values) + 2 * reach + 1, values.shape[1]))
-    np.cumsum(values, axis=0, out=total[reach + 1 : reach + 1 + len(values)])
-    total[reach + 1 + len(values) :] = total[reach + len(values)]
-    return total[2 * reach + 1 :] - total[: -2 * reach - 1]
+    return convolve1d(values, np.ones(2 * reach + 1), axis=0, mode="constant")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .kernel import coadd, fit_slice
 from .limits import width_bounds
 from .locate import SECOND_EVIDENCE, Start
+from .noise import HONEST
 from .placing import another_source
 from .profiles import Shape
 from .recipe import Recipe
@@ -24,7 +25,7 @@ __all__ = ["second_source", "several_in_words", "unmodelled_in_words"]
 FloatArray = NDArray[np.float64]
 
 _UNMODELLED = 1.3  # reduced chi2 over that of source-free pixels
-_HONEST, _UNTOLD = 1.25, 1.65  # pull of source-free pixels of which nothing is said, and chi2 that it does not explain
+_UNTOLD = 1.65  # chi2 that no pull of source-free pixels explains of which nothing is said
 _CLOSE = 0.5  # FWHM between sources below which their light is shared by positions rather than by pixels
 _SEEN, _SEEN_ALONG = 3.0, 5.0  # sigma of a source's mean flux, and of its lines, that make it one
 _STILL = 0.3  # of the FWHM: what a trace may move without a slice that follows it
@@ -134,7 +135,7 @@ def unmodelled_in_words(chi2: float, pull: float) -> list[str]:
     """
     usual = max(1.0, pull**2) if np.isfinite(pull) else 1.0
     # of a pull that is told of by itself chi2 says the same again; of one that is not, somebody must
-    limit = _UNMODELLED * usual if pull > _HONEST else min(_UNMODELLED * usual, _UNTOLD)
+    limit = _UNMODELLED * usual if pull > HONEST[1] else min(_UNMODELLED * usual, _UNTOLD)
     if not chi2 > limit:
         return []
     noise = f"{usual:.1f} in source-free pixels" if np.isfinite(pull) else "1 if the variances are right"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.polynomial.legendre import legmul
 from numpy.typing import NDArray
 
+from .bins import runs_of
 from .compiled import contiguous
 from .compiled.fit import nested_drops
 from .compiled.sky import polynomials, slow_pulls
@@ -38,10 +39,8 @@ def find_gaps(used: NDArray[np.bool_]) -> list[int]:
     if used.all():
         return []
     n_disp = len(used)
-    change = np.flatnonzero(np.diff(np.concatenate([[0], (~used).astype(int), [0]])))
-    starts, ends = change[::2], change[1::2]
     least = max(4, int(_GAP * n_disp))
-    return [int(e) for s, e in zip(starts, ends, strict=True) if e - s >= least and s > 0 and e < n_disp]
+    return [end for start, end in runs_of(~used) if end - start >= least and start > 0 and end < n_disp]
 
 
 @lru_cache(maxsize=16)

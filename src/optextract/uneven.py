@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .noise import sections
+from .bins import runs_of
+from .noise import STILL, sections
 
 __all__ = ["uneven_in_words"]
 
@@ -14,7 +15,6 @@ _FEWEST = 100  # source-free pixels that tell of an eighth of the columns
 _UNEVEN = 1.4  # times the usual scatter
 _SURE = 5.0  # sigma of its own error beyond that
 _ERROR = 2.0 / np.sqrt(2.0)  # of the scatter, times the root of n, with room for pixels that share noise
-_STILL = 1e-2  # a pull of values that repeat
 
 
 def uneven_in_words(along: Sequence[tuple[float, int]], n_disp: int, first: int) -> list[str]:
@@ -34,7 +34,7 @@ def uneven_in_words(along: Sequence[tuple[float, int]], n_disp: int, first: int)
     list of str
         A sentence for each run of such columns.
     """
-    told = np.array([n >= _FEWEST and pull > _STILL for pull, n in along], dtype=bool)
+    told = np.array([n >= _FEWEST and pull > STILL for pull, n in along], dtype=bool)
     if np.count_nonzero(told) < 3:
         return []
     pull, n = np.array(along, dtype=float).T
@@ -45,8 +45,7 @@ def uneven_in_words(along: Sequence[tuple[float, int]], n_disp: int, first: int)
     little = told & (ratio * (1.0 + _SURE * error) < 1.0 / _UNEVEN)
     edges, words = sections(n_disp), []
     for odd, size in ((much, "small"), (little, "large")):
-        ends = np.flatnonzero(np.diff(np.concatenate(([False], odd, [False])).astype(np.int8)))
-        for start, stop in zip(ends[::2], ends[1::2], strict=True):
+        for start, stop in runs_of(odd):
             value = float(np.median(pull[start:stop]))
             words.append(
                 f"Source-free pixels of columns {first + edges[start]} to {first + edges[stop] - 1} scatter by "

@@ -165,7 +165,7 @@ def less_noise(
     values, model, spread, use = data.ravel(), image.ravel(), variance.ravel(), weight.ravel()
     result, last = out.ravel(), len(levels) - 1
     at, noise = np.empty(len(values), np.int8), np.empty(len(values))
-    # means of light, noise and variance, then their products
+    # sums of pixels, light, noise and variance, then of their products
     sums = np.zeros((len(levels), 9))
     for i in range(len(values)):
         sigma = np.sqrt(spread[i])
