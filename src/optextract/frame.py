@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -83,9 +84,24 @@ def _plain(value: Any, name: str, unit: u.UnitBase) -> Any:
     return value
 
 
+# astropy takes as long to read the name of a unit, or to turn one into another, as a fit of the kernel slice takes
+_named = lru_cache(maxsize=64)(u.Unit)
+
+
+@lru_cache(maxsize=64)
+def _factor(unit: u.UnitBase, other: u.UnitBase, summed: bool) -> float:
+    """Factor from one unit to another, from that of a sum over solid angle if `summed`."""
+    return float((unit * u.sr if summed else unit).to(other))
+
+
+@lru_cache(maxsize=64)
+def _per_steradian(unit: u.UnitBase) -> bool:
+    return bool(unit.is_equivalent(_SURFACE_BRIGHTNESS))
+
+
 def _unit(value: Any, name: str, caller: str) -> u.UnitBase:
     try:
-        return u.Unit(value)
+        return value if isinstance(value, u.UnitBase) else _named(value)
     except (TypeError, ValueError) as error:
         raise bad_value(name, caller, "a unit that astropy knows", value, FrameError) from error
 
@@ -238,11 +254,7 @@ class Frame:
         named = self.meta.get("flux_unit")
         if named is not None:
             return _unit(named, "flux_unit", "Frame.meta")
-        return u.Jy if self._per_steradian else self.unit
-
-    @property
-    def _per_steradian(self) -> bool:
-        return bool(self.unit.is_equivalent(_SURFACE_BRIGHTNESS))
+        return u.Jy if _per_steradian(self.unit) else self.unit
 
     @property
     def flux_scale(self) -> float:
@@ -253,8 +265,9 @@ class Frame:
         FrameError
             If the pixels hold a surface brightness and their solid angle is not known.
         """
-        unit = self.unit
-        if self._per_steradian:
+        summed: bool = _per_steradian(self.unit)
+        area: Any = 1.0
+        if summed:
             area = self.meta.get("pixel_area_sr")
             if area is None or not np.isfinite(area) or area <= 0:
                 raise bad_value(
@@ -265,14 +278,10 @@ class Frame:
                     area,
                     FrameError,
                 )
-            return self._factor(unit * u.sr) * float(area)
-        return self._factor(unit)
-
-    def _factor(self, unit: u.UnitBase) -> float:
         try:
-            return float(unit.to(self.flux_unit))
+            return _factor(self.unit, self.flux_unit, summed) * float(area)
         except u.UnitConversionError as error:
-            rule = f"a unit that {unit} converts to"
+            rule = f"a unit that {self.unit * u.sr if summed else self.unit} converts to"
             raise bad_value("flux_unit", "Frame.meta", rule, str(self.flux_unit), FrameError) from error
 
     def replace(self, **changes: Any) -> Frame:

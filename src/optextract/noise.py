@@ -37,6 +37,7 @@ STILL = 1e-2  # a pull that tells of values that repeat, and not of errors a hun
 _OUTLYING, _FEWEST = 5.0, 30  # sigma of residuals that tell nothing of the variance, and pixels that tell too little
 _ENOUGH = 600  # columns that tell the scatter of a source
 _UNCOUNTED = 0.01  # of the pixels
+_TELL = 1000  # pixels that tell of nearly all frames that their variance is not their counts
 _SECTIONS = 8
 _LEAST_FREE = 0.1  # a pixel that alone carries its flux cannot be judged by the others
 
@@ -148,8 +149,8 @@ def _expected(poisson: FloatArray, good: NDArray[np.bool_], one: float) -> Float
 
 def _uncounted(flux: FloatArray, variance: FloatArray, good: NDArray[np.bool_]) -> tuple[str, ...]:
     """Say where pixels are bad for nothing but having counted nothing: the others then count too much."""
-    # a few pixels tell of nearly all frames that it is not so
-    if good.all() or not _proportional(variance, flux, np.unravel_index(np.flatnonzero(good)[:100], good.shape)):
+    few = slice(None, None, max(flux.size // _TELL, 1))
+    if good.all() or not _proportional(variance.ravel()[few], flux.ravel()[few], good.ravel()[few]):
         return ()
     empty = np.count_nonzero((flux == 0) & (variance == 0))
     if empty < _UNCOUNTED * flux.size or not _proportional(variance, flux, good):
@@ -164,7 +165,9 @@ def _uncounted(flux: FloatArray, variance: FloatArray, good: NDArray[np.bool_]) 
 def _proportional(variance: FloatArray, flux: FloatArray, where: Any) -> bool:
     """Whether the variance is the same multiple of the flux everywhere."""
     counts, spread = flux[where], variance[where]
-    if not counts.size or counts[0] == 0:
+    if not counts.size:
+        return True  # none says that it is not
+    if counts[0] == 0:
         return False
     ratio = spread[0] / counts[0]
     return bool(np.all(np.abs(spread - ratio * counts) <= 1e-6 * spread))

@@ -1,4 +1,4 @@
-"""Medians, in a tenth of the time that numpy takes."""
+"""Medians and other quantiles, in a tenth of the time that numpy takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .compiled import contiguous
 from .compiled.middle import middle
 
-__all__ = ["MAD", "median", "robust_rms"]
+__all__ = ["MAD", "median", "quantile", "robust_rms"]
 
 #: From the median of absolute values to the standard deviation of a normal distribution.
 MAD = 1.4826
@@ -28,6 +28,25 @@ def median(values: NDArray[np.float64]) -> float:
         NaN without values.
     """
     return middle(contiguous(values).ravel(), False) if values.size else float("nan")
+
+
+def quantile(values: NDArray[np.float64], part: float) -> float:
+    """Quantile of a few dozen values, with a straight line between neighbours as NumPy draws it.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        One at least, without NaN.
+    part : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    float
+    """
+    ordered, place = np.sort(values), part * (len(values) - 1)
+    low = int(place)
+    return float(ordered[low] + (place - low) * (ordered[min(low + 1, len(values) - 1)] - ordered[low]))
 
 
 def robust_rms(values: NDArray[np.float64]) -> float:

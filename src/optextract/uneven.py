@@ -8,6 +8,7 @@ import numpy as np
 
 from .bins import runs_of
 from .noise import STILL, sections
+from .robust import quantile
 
 __all__ = ["uneven_in_words"]
 
@@ -39,7 +40,7 @@ def uneven_in_words(along: Sequence[tuple[float, int]], n_disp: int, first: int)
         return []
     pull, n = np.array(along, dtype=float).T
     # where one half differs from the other, the honest one is the usual one
-    usual = min(np.quantile(pull[told], (0.25, 0.5, 0.75)).tolist(), key=lambda each: abs(np.log(each)))
+    usual = min((quantile(pull[told], part) for part in (0.25, 0.5, 0.75)), key=lambda each: abs(np.log(each)))
     ratio, error = np.where(told, pull, usual) / usual, _ERROR / np.sqrt(np.maximum(n, 1.0))
     much = told & (ratio > _UNEVEN * (1.0 + _SURE * error))
     little = told & (ratio * (1.0 + _SURE * error) < 1.0 / _UNEVEN)
