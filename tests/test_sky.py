@@ -10,7 +10,7 @@ from optextract.bins import edges_uniform
 from optextract.compiled import hats, sky
 from optextract.profiles import Gaussian
 from optextract.reduced import reduced_by
-from optextract.smooth import assemble, assemble_all
+from optextract.smooth import assemble, assemble_all, solve_symmetric
 from optextract.solve import known_of, model_of, solve_columns
 
 N_DISP, N_CROSS = 61, 13
@@ -139,6 +139,28 @@ def test_normal_equations_of_products_of_polynomials(pixels, degree, gaps):
     np.testing.assert_allclose(vector, terms @ (weight * data).ravel(), atol=1e-9)
     for found, told in zip(assemble(reduced, along), (matrix, vector), strict=True):
         np.testing.assert_allclose(found, told, atol=1e-9)
+
+
+@pytest.mark.parametrize("apart", [1.0, 1e-3, 1e-9, 0.0])
+def test_directions_that_nothing_sees_stay_zero(rng, apart):
+    """Terms that are nearly one and the same share what they hold; a term without data has neither value nor error."""
+    terms = rng.normal(size=(40, 4)) * (1.0, 30.0, 1e-4, 0.0)
+    terms[:, 2] = 1e-4 * terms[:, 0] + apart * terms[:, 2]
+    truth = np.array([2.0, -0.3, 0.0, 0.0])
+    solution, covariance = solve_symmetric(terms.T @ terms, terms.T @ (terms @ truth))
+
+    assert terms @ solution == pytest.approx(terms @ truth, abs=1e-6)
+    assert solution[3] == 0.0 and not covariance[3].any() and not covariance[:, 3].any()
+    # the sum of both is known as well as one alone would be
+    both = np.array([1.0, 0.0, 1e-4, 0.0])
+    left = terms[:, 0] - terms[:, 1] * (terms[:, 0] @ terms[:, 1]) / (terms[:, 1] @ terms[:, 1])
+    if apart < 1e-6:
+        assert both / (both @ both) @ solution == pytest.approx(2.0 / (both @ both), rel=1e-4)
+        assert np.abs(covariance).max() < 2.0e8 / (left @ left)
+    else:
+        inverse = np.linalg.inv((terms.T @ terms)[:3, :3])
+        assert covariance[:3, :3] == pytest.approx(inverse, rel=1e-6, abs=1e-9 * np.abs(inverse).max())
+        assert solution[:3] == pytest.approx(truth[:3], abs=1e-5 / apart)
 
 
 def test_slow_pulls_are_those_of_bins(pixels):

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.polynomial.legendre import legmul
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from .bins import runs_of
 from .compiled import contiguous
@@ -20,6 +21,7 @@ __all__ = ["assemble", "assemble_all", "drops_of", "find_gaps", "slow_noise", "s
 FloatArray = NDArray[np.float64]
 
 _GAP = 0.01  # fraction of the columns that must be empty in a row to make a detector gap
+_CLEAR = 1e-6  # least part of a term that no other one holds, for a plain solution
 _BIN, _LEAST_BINS = 20, 10  # columns whose mean tells of correlated noise, and means that tell a scatter
 
 
@@ -133,11 +135,23 @@ def solve_symmetric(matrix: FloatArray, vector: FloatArray) -> tuple[FloatArray,
     root = 1.0 / np.sqrt(np.where(seen, diagonal, 1.0))
     scaled = matrix * root * root[:, None]
     scaled.flat[:: len(scaled) + 1] = 1.0
-    values, vectors = np.linalg.eigh(scaled)
-    inverse_values = np.where(values > 1e-10 * values[-1], 1.0 / np.maximum(values, 1e-300), 0.0)
+    inverse = _inverse(scaled)
     root = np.where(seen, root, 0.0)
-    inverse = (vectors * inverse_values) @ vectors.T * root * root[:, None]
+    inverse *= root
+    inverse *= root[:, None]
     return inverse @ vector, inverse
+
+
+def _inverse(scaled: FloatArray) -> FloatArray:
+    """Inverse of a matrix of unit diagonal, by its directions where some are seen by next to nothing."""
+    if len(scaled):
+        factor, inverse, failed = lapack.dposv(scaled, np.eye(len(scaled)))
+        if not failed and factor.diagonal().min() ** 2 > _CLEAR:
+            return np.asarray(inverse)  # as nearly always, and in a tenth of the time
+    values, vectors = np.linalg.eigh(scaled)
+    return np.asarray(
+        (vectors * np.where(values > 1e-10 * values[-1:], 1.0 / np.maximum(values, 1e-300), 0.0)) @ vectors.T
+    )
 
 
 def drops_of(matrix: FloatArray, vector: FloatArray, index: NDArray[np.intp]) -> list[float]:
