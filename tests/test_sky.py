@@ -150,7 +150,9 @@ def test_directions_that_nothing_sees_stay_zero(rng, apart):
     solution, covariance = solve_symmetric(terms.T @ terms, terms.T @ (terms @ truth))
 
     assert terms @ solution == pytest.approx(terms @ truth, abs=1e-6)
-    assert solution[3] == 0.0 and not covariance[3].any() and not covariance[:, 3].any()
+    assert solution[3] == 0.0
+    assert not covariance[3].any()
+    assert not covariance[:, 3].any()
     # the sum of both is known as well as one alone would be
     both = np.array([1.0, 0.0, 1e-4, 0.0])
     left = terms[:, 0] - terms[:, 1] * (terms[:, 0] @ terms[:, 1]) / (terms[:, 1] @ terms[:, 1])
