@@ -7,6 +7,7 @@ import pytest
 
 import optextract as ox
 from optextract.compiled.box import suspect, weigh
+from optextract.lit import lit_rows
 from optextract.lit import lit_slit as found_slit
 from optextract.profiles import Gaussian
 from optextract.simulate import make_scene
@@ -163,6 +164,32 @@ def test_a_slit_whose_sky_ends_sharply_is_where_the_source_is_looked_for(rng, sk
     error = np.sqrt((result.uncertainty**2).sum()) / (600 * light)
     assert np.nanmean(result.flux) / light == pytest.approx(1.0, abs=4 * error + 0.003)
     assert np.median(result.fwhm) == pytest.approx(2.5, rel=0.05)
+
+
+@pytest.mark.parametrize("snr", [10.0, 20.0, 100.0, 1000.0])
+@pytest.mark.parametrize("across", [8, 12, 20, 30])
+@pytest.mark.parametrize("fwhm", [2.0, 4.0])
+def test_a_tilted_trace_is_no_slit(rng, across, fwhm, snr):
+    """It lights as many rows alike, but in no column more than its profile does."""
+    column = np.arange(1200)
+    profile = Gaussian().integrate(45, 22.0 + across * (column / 1200 - 0.5), np.full(1200, fwhm))
+    flux = snr / np.sqrt((profile**2).sum(axis=1))[:, None]
+    data, ones = flux * profile + rng.normal(size=profile.shape), np.ones(profile.shape)
+    assert found_slit(data, ones, ones > 0) is None
+    assert lit_rows(data, ones, ones > 0) is None
+
+
+def test_a_tilted_trace_keeps_all_its_columns(rng):
+    """It was cut off at both ends, as what lies beyond a slit."""
+    column = np.arange(1200)
+    profile = Gaussian().integrate(40, 20.3 + 0.01 * (column - 600), np.full(1200, 2.0)).T
+    model = 37.0 * profile
+    result = ox.extract(ox.Frame(model + rng.normal(size=model.shape), variance=np.ones(model.shape)))
+    assert not any("are lit alike" in words for words in result.quality["warnings"])
+    assert np.isfinite(result.flux).all()
+    pull = (result.flux - 37.0) / result.uncertainty
+    assert np.sqrt(np.mean(pull**2)) == pytest.approx(1.0, abs=0.08)
+    assert abs(pull.mean()) < 4.0 / np.sqrt(1200) + 0.02
 
 
 @pytest.mark.parametrize("shape", ["gaussian", "exponential", "de Vaucouleurs"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .bins import edges_uniform, median_bins
 from .robust import median, quantile
 
 __all__ = ["lit_rows", "lit_slit"]
@@ -20,6 +21,7 @@ _LIT, _HIGH, _ALIKE, _DARK, _LIT_SNR = 0.4, 0.75, 2.0, 0.35, 30.0
 _LEAST_LIT, _FLAT, _LOW, _LEAST_ALIKE = 9, 0.7, 0.3, 0.4
 _OF_MEDIAN = np.sqrt(np.pi / 2)  # error of a median over that of a mean
 _BEYOND, _EDGE, _SNR, _SKY_SNR = 0.15, 2, 8.0, 15.0
+_COLUMNS, _TOGETHER = 16, 0.5  # of each bin, and what its middle row must have of the sky
 
 
 def lit_slit(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -56,7 +58,7 @@ def lit_slit(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> ND
         return None
     slit = np.zeros(data.shape[1], dtype=bool)
     slit[seen[ends[0] : ends[1] + 1]] = True
-    return slit
+    return slit if _everywhere(data, total, good, slit) else None
 
 
 def _ends(level: FloatArray, error: float, flat: float, beyond: float) -> tuple[int, int] | None:
@@ -78,6 +80,14 @@ def _ends(level: FloatArray, error: float, flat: float, beyond: float) -> tuple[
     ):
         return None
     return first, last
+
+
+def _everywhere(data: FloatArray, total: FloatArray, good: NDArray[np.bool_], lit: NDArray[np.bool_]) -> bool:
+    """Whether the lit rows are lit in the same columns: a tilted trace lights one after the other."""
+    weight = np.divide(good, total, out=np.zeros(total.shape), where=good)
+    bins = median_bins(data[:, lit], weight[:, lit], edges_uniform(len(data), max(len(data) // _COLUMNS, 1)))
+    sky = quantile(bins.data.sum(axis=0), _LOW)
+    return float(np.median(bins.data, axis=1).sum()) > _TOGETHER * sky
 
 
 def _levels(
@@ -109,4 +119,4 @@ def lit_rows(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> ND
     # one piece, lit alike, and nothing dark within
     if np.count_nonzero(lit[inside[0] : inside[-1] + 1]) < len(inside) or middle[seen].max() > _ALIKE * level:
         return None
-    return lit
+    return lit if _everywhere(data, total, good, lit) else None
