@@ -224,6 +224,29 @@ def test_hits_do_not_bias_the_columns_that_they_fall_in():
     assert measured.std() == pytest.approx(1.0, abs=0.15)
 
 
+@pytest.mark.parametrize("snr", [20.0, 100.0, 300.0])
+def test_many_hits_are_no_wrong_profile(snr):
+    """In one of 25 pixels: a sixth of the columns of a bright source were taken for a profile that does not fit."""
+    caught = total = 0
+    pulls, biases = [], []
+    for seed in range(4):
+        one, rng = make_scene("mid", seed, snr=snr), np.random.default_rng(seed)
+        truth = one.truth
+        hit = (rng.random(one.frame.shape) < 0.04) & one.frame.good
+        high = (10.0 + rng.exponential(30.0, hit.shape)) * np.sqrt(truth.variance)
+        result = ox.extract(one.frame.replace(flux=one.frame.flux + np.where(hit, high, 0.0)))
+        caught += (result.rejected & hit).sum()
+        total += hit.sum()
+        pull = (result.flux[0] - truth.flux[0]) / result.uncertainty[0]
+        pulls.append(pull[np.isfinite(pull)])
+        biases.append(np.nanmean((result.flux[0] - truth.flux[0]) / truth.flux[0]))
+    pulls = np.concatenate(pulls)
+    assert caught > 0.98 * total
+    assert (np.abs(pulls) > 5).mean() < 0.003
+    assert np.sqrt(np.mean(pulls**2)) == pytest.approx(1.0, abs=0.12)
+    assert abs(np.mean(biases)) < max(0.005, 0.2 / snr)
+
+
 def lost_to_rejection(spatial: float) -> np.ndarray:
     """Part of each of 36 lines of S/N 100 that rejection takes, on continuum of S/N 8."""
     lost = []

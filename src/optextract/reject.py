@@ -260,7 +260,8 @@ def _restore(
     suspects = suspects[snr[suspects] > _RESTORE_SNR]
     in_core = inside > 0
     bright = suspects[in_core[suspects]]
-    if len(bright) > _MANY * len(data):
+    many = len(bright) - _MANY * len(data)
+    if many > 0 and many > _by_chance(weight, profiles[:, :n_source], pixels, snr > _RESTORE_SNR):
         # the profile is wrong everywhere: a cosmic ray is what it cannot explain even so
         core = _in_core(profiles[bright, :n_source]) & pixels[bright]
         believable = _believable(data[bright], weight[bright], profiles[bright], pixels[bright], n_source) | ~core
@@ -305,6 +306,17 @@ def _restore(
         if gain > 0:
             back[column] = taken
     return back, mixed
+
+
+def _by_chance(weight: FloatArray, sources: FloatArray, pixels: NDArray[np.bool_], columns: NDArray[np.bool_]) -> float:
+    """Core pixels of some columns that are hit where hits are as frequent as in the middle one of the other rows."""
+    beside = (np.abs(sources).max(axis=1) < _WING) & (weight > 0)
+    seen = np.count_nonzero(beside, axis=0)
+    rows = seen > 0
+    if not rows.any():
+        return 0.0
+    core = _in_core(sources[columns]) & (weight[columns] > 0)
+    return np.count_nonzero(core) * median(np.count_nonzero(pixels & beside, axis=0)[rows] / seen[rows])
 
 
 def _in_core(sources: FloatArray) -> NDArray[np.bool_]:
