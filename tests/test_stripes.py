@@ -21,6 +21,20 @@ def test_row_that_stands_out_alone_is_left_out_and_told(row, offset):
     assert score(made, result.flux[0], result.uncertainty[0]).bias == pytest.approx(0.0, abs=0.004)
 
 
+@pytest.mark.parametrize(("row", "offset"), [(3, 8.0), (3, -6.0), (20, 4.0), (22, 20.0)])
+@pytest.mark.parametrize(("number", "ratio"), [("auto", 0.0), ("auto", 0.5), (2, 0.5)])
+def test_row_that_stands_out_alone_is_no_source(row, offset, number, ratio):
+    """Where more than one source is looked for, too."""
+    two = {"separation": 7.0, "ratio": ratio} if ratio else {}
+    made = make_scene("mid", 6, shape=(25, 800), centre=(9.3, 0.0), **two)
+    flux = made.frame.flux.copy()
+    flux[row] += offset * np.sqrt(np.median(made.frame.variance))
+    result = ox.extract(made.frame.replace(flux=flux), ox.Recipe(sources={"number": number}))
+    assert any(f"Row {row}:" in words for words in result.quality["warnings"])
+    assert len(result.flux) == (2 if ratio else 1)
+    assert score(made, result.flux[0], result.uncertainty[0]).bias == pytest.approx(0.0, abs=0.006)
+
+
 @pytest.mark.parametrize("fwhm", [1.0, 1.5, 4.0])
 @pytest.mark.parametrize("middle", [10.0, 10.5])
 @pytest.mark.parametrize("profile", ["gaussian", "moffat"])

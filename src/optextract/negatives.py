@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .compiled import contiguous
 from .compiled.search import has_holes
+from .filters import SPREAD
 from .geometry import terms_of
 from .kernel import Slice, cross_basis
 from .profiles import Gaussian
@@ -26,6 +27,7 @@ _WIDTHS = np.array([0.65, 0.8, 1.0])  # of the FWHM that was found, which holes 
 _FAR_AWAY = 1e6
 _DEEP, _SURE = 0.03, 4.0  # of the peak, and sigma below a fit: what may be a negative trace
 _LEAST_ROWS = 12
+_COLD = 15.0  # sigma below the middle row, from which it is asked whether the neighbours share it
 _LIT, _FALLEN = 8.0, 0.2  # sigma of an edge row above the middle one, and what is left of that two FWHM further in
 
 
@@ -77,7 +79,9 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
         if cost[pick] < best[0]:
             best = (float(cost[pick]), tuple(float(o) for o in offsets[pick][kept[pick]]))
     gain = alone - best[0]
-    return best[1] if gain > _PATTERN_GAIN and gain > 0.4 * alone else ()
+    if gain <= _PATTERN_GAIN or gain <= 0.4 * alone or any(_is_cold_row(cut, first + offset) for offset in best[1]):
+        return ()
+    return best[1]
 
 
 def misfit_with(cut: Slice, positions: tuple[float, ...], fwhm: float, offsets: tuple[float, ...]) -> float:
@@ -123,6 +127,16 @@ def _without_empty_places(
         kept[:, 0] &= kept[:, 1]
         kept[:, 3] &= kept[:, 2]
     return chi2, kept
+
+
+def _is_cold_row(cut: Slice, place: float) -> bool:
+    """Whether the neighbours of the darkest row there share nothing of what it lacks: those of a trace do."""
+    rows = np.arange(max(round(place) - 1, 0), min(round(place) + 2, cut.binned.data.shape[1]))
+    seen = cut.binned.weight[0] > 0
+    below = np.where(seen, median(cut.binned.data[0, seen]) - cut.binned.data[0], 0.0)
+    row = int(rows[below[rows].argmax()])
+    beside = np.pad(below, 1)[[row, row + 2]].max()
+    return bool(below[row] > _COLD / np.sqrt(cut.binned.weight[0, row]) and beside < SPREAD * below[row])
 
 
 def _lit_edges(cut: Slice, positions: tuple[float, ...], fwhm: float) -> NDArray[np.bool_]:

@@ -9,14 +9,14 @@ from .assemble import assemble
 from .cleaning import clean, polish, sweep
 from .errors import RecipeError, bad_value
 from .frame import Frame
-from .locate import locate, steadied
+from .locate import Start, locate, steadied
 from .memory import keep_freed
 from .noise import choose_variance, nod_factor
 from .recipe import Input, Recipe, Region
 from .region import select
 from .results import Extraction
 from .tracing import first_choice, refine
-from .window import cut
+from .window import Window, cut
 
 __all__ = ["extract"]
 
@@ -62,6 +62,9 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
     keep_freed()
     window = cut(frame, inside, variance, factor)
     start = locate(frame, window, recipe)
+    if start.geometry.n_source > 1 and not recipe.sources.items:
+        # a row that no light explains would be a source among several: only one alone leaves it over
+        window, start = _without_stripes(frame, window, start, recipe)
     choice, stripes = first_choice(frame, window, steadied(start), recipe)
     if len(stripes):
         window = window.without_rows(stripes)
@@ -72,6 +75,16 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
     layers = clean(frame, window, variance, start, choice, recipe, swept)
     layers = polish(frame, window, start, choice, layers, recipe)
     return assemble(frame, recipe, window, variance, start, choice, layers, scale)
+
+
+def _without_stripes(frame: Frame, window: Window, start: Start, recipe: Recipe) -> tuple[Window, Start]:
+    """The window without the rows that one source leaves over and no other can explain, and where the fit starts."""
+    alone = recipe.updated(sources={"number": 1})
+    _, stripes = first_choice(frame, window, steadied(locate(frame, window, alone)), alone)
+    if not len(stripes):
+        return window, start
+    window = window.without_rows(stripes)
+    return window, locate(frame, window, recipe)
 
 
 def _with_input(frame: Frame, settings: Input) -> Frame:
