@@ -87,6 +87,38 @@ def test_trace_of_a_frame_that_is_not_as_rectified_as_it_says_is_followed(bend, 
     assert any("rectified, but its trace" in words for words in result.quality["warnings"])
 
 
+@pytest.mark.parametrize("snr", [30.0, 200.0, 1500.0])
+@pytest.mark.parametrize("fwhm", [1.5, 6.0])
+@pytest.mark.parametrize(
+    ("bend", "rectified"),
+    [
+        ((5.0,), False),
+        ((5.0,), True),
+        ((12.0,), True),
+        ((0.0, 18.0), False),
+        ((-15.0, 6.0), None),
+        ((6.0, 6.0, 4.0), False),
+    ],
+)
+def test_bright_traces_are_followed_however_they_run(bend, rectified, fwhm, snr):
+    """At the cap of each bin's say a row at the edge, or one as wide as the tilt, was as good as the trace."""
+    made = make_scene(
+        "mid",
+        3,
+        shape=(64, 1200),
+        snr=snr,
+        fwhm=fwhm,
+        centre=lambda t: 30.0 + np.polynomial.legendre.legval(t, (0, *bend)),
+    )
+    meta = {**made.frame.meta, "rectified": rectified}
+    meta = {key: value for key, value in meta.items() if value is not None and not key.startswith("planned")}
+    result = ox.extract(made.frame.replace(meta=meta))
+    np.testing.assert_allclose(result.centre[0], made.truth.centre[0], atol=0.1)
+    np.testing.assert_allclose(result.fwhm[0], fwhm, rtol=0.03)
+    found = score(made, result.flux[0], result.uncertainty[0])
+    assert abs(found.bias) < max(4 * found.bias_error, 0.002)
+
+
 @pytest.mark.parametrize("centre", [(12.0, 3.0), (14.0, 0.0, 0.3)])
 def test_tilt_or_slight_bend_of_a_rectified_trace_needs_no_word(centre):
     made = make_scene("mid", 3, shape=(31, 600), centre=centre)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.polynomial import Legendre
 from numpy.typing import NDArray
 
 from .bins import edges_uniform, median_bins
@@ -26,7 +27,10 @@ FloatArray = NDArray[np.float64]
 _SURE = 2.0 * BIN_CLIP  # S/N of all bins together above which nothing else is looked for
 _LEAST_PATH = 8  # bins
 _BRIGHT_BIN = 8.0  # S/N of a bin that shows by itself where the source is
-_WANDER = 1.5  # rows between most bins, and off a straight line: below that a straight trace with a tilt will do
+_WANDER = 1.5  # rows between most bins, and off a straight line: below that a straight trace will do
+_TILT = 3.0  # rows: below that the fit of a straight trace finds it
+_CURVE, _OFF_CURVE = 4, 0.9  # degree of a smooth bend, and rows that a path may be off it: it goes in whole rows
+_LAZY = 3  # rows that a path may be from where its bins are brightest
 _MORE = 1.05  # times the mean S/N of a row: what a path must have that is believed for it
 _TIE = 0.1  # of the score: how much the brighter of two rows is preferred whose bins are all at the cap
 _BEAT = 1.5  # S/N of lines over that of the continuum, and over that of lines on any other row, to be believed
@@ -78,6 +82,11 @@ class Detection:
     def found(self) -> bool:
         """Whether the source stands out of the noise."""
         return self.snr >= STANDS_OUT
+
+    @property
+    def bends(self) -> bool:
+        """Whether the path is neither a row nor a tilted line, which one of a rectified frame may be."""
+        return self.curved and float(np.ptp(self.row - _line(self.row))) > _WANDER
 
     @property
     def unlike_rectified(self) -> str:
@@ -181,12 +190,12 @@ def _detect(
     path = np.full(len(image.column), place)
     curved = False
     if may_curve is not False and len(path) >= _LEAST_PATH and not lines:
-        bent = None
-        if may_curve:
-            bent = _bent(image, snr_total)
-        elif _wanders(image.snr(min(fwhm, WIDTHS[1])), usable):
+        bent = _bent(image, snr_total) if may_curve else None
+        if bent is None and _wanders(image.snr(min(fwhm, WIDTHS[1])), usable):
+            # a row at which all bins are at the cap can have no worse a score than the path
             bent = _bent(image, snr_total, capped=True)
-        if bent is not None and (may_curve or _is_smooth_bend(bent[3])):
+            bent = bent if bent is not None and _moves_smoothly(bent[3]) else None
+        if bent is not None:
             snr_total, fwhm, snr, path = bent
             curved = True
     along = snr[np.arange(len(path)), path]
@@ -214,11 +223,22 @@ def _wanders(snr: FloatArray, usable: NDArray[np.bool_]) -> bool:
     return bool(rows[-1 - tenth] - rows[tenth] > _WANDER)
 
 
-def _is_smooth_bend(path: NDArray[np.intp]) -> bool:
-    """Whether a path bends, and moves by and by: another source takes over at once."""
+def _moves_smoothly(path: NDArray[np.intp]) -> bool:
+    """Whether a path bends or is tilted, and moves by and by: another source takes over at once."""
+    line = _line(path)
+    if np.ptp(line) <= _TILT and np.ptp(path - line) <= _WANDER:
+        return False
+    if np.abs(np.diff(path)).max() <= 1:
+        return True
+    # where it is steep it moves by more than a row from one bin to the next, but along a curve
+    at = np.arange(len(path))
+    return bool(np.abs(path - Legendre.fit(at, path, _CURVE)(at)).max() < _OFF_CURVE)
+
+
+def _line(path: NDArray[Any]) -> FloatArray:
+    """How a straight line through a path is tilted: zero in the middle bin."""
     at = np.arange(len(path)) - 0.5 * (len(path) - 1)
-    line = (at @ path) / (at @ at) * at
-    return bool(np.abs(np.diff(path)).max() <= 1 and np.ptp(path - line) > _WANDER)
+    return np.asarray((at @ path) / (at @ at) * at)
 
 
 def _bent(
@@ -235,6 +255,7 @@ def _bent(
         # at the cap a path need not move: there it follows what bins have by themselves
         scale = max(1.0, median(snr.max(axis=1)) / BIN_CLIP) if capped else 1.0
         path, score = _follow(snr / scale)
+        path = _brightest_near(snr, path) if capped else path
         strength = float(snr[np.arange(len(path)), path].mean())
         if score < 2 * STANDS_OUT or np.ptp(path) < 1:
             continue
@@ -248,6 +269,14 @@ def _bent(
         if found is None or strength * more > found[0]:
             found = (strength * more, score, fwhm, snr, path)
     return None if found is None else found[1:]
+
+
+def _brightest_near(snr: FloatArray, path: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The path on the brightest rows near it: one in a wide filter is lazy, as its price is that of a row's S/N."""
+    rows = np.clip(path[:, None] + np.arange(-_LAZY, _LAZY + 1), 0, snr.shape[1] - 1)
+    each = np.arange(len(path))
+    near = snr[each[:, None], rows]
+    return np.where(near.max(axis=1) > _BRIGHT_BIN, rows[each, near.argmax(axis=1)], path)
 
 
 def _row_score(snr: FloatArray, lines: bool) -> FloatArray:

@@ -21,7 +21,7 @@ _LIT, _HIGH, _ALIKE, _DARK, _LIT_SNR = 0.4, 0.75, 2.0, 0.35, 30.0
 _LEAST_LIT, _FLAT, _LOW, _LEAST_ALIKE = 9, 0.7, 0.3, 0.4
 _OF_MEDIAN = np.sqrt(np.pi / 2)  # error of a median over that of a mean
 _BEYOND, _EDGE, _SNR, _SKY_SNR = 0.15, 2, 8.0, 15.0
-_COLUMNS, _TOGETHER = 16, 0.5  # of each bin, and what its middle row must have of the sky
+_PARTS, _TOGETHER = 8, 0.6  # of the columns, and what the darker rows of each must have of the sky
 
 
 def lit_slit(data: FloatArray, total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -83,11 +83,11 @@ def _ends(level: FloatArray, error: float, flat: float, beyond: float) -> tuple[
 
 
 def _everywhere(data: FloatArray, total: FloatArray, good: NDArray[np.bool_], lit: NDArray[np.bool_]) -> bool:
-    """Whether the lit rows are lit in the same columns: a tilted trace lights one after the other."""
+    """Whether most lit rows are lit in the same columns: a tilted trace lights one after the other."""
     weight = np.divide(good, total, out=np.zeros(total.shape), where=good)
-    bins = median_bins(data[:, lit], weight[:, lit], edges_uniform(len(data), max(len(data) // _COLUMNS, 1)))
-    sky = quantile(bins.data.sum(axis=0), _LOW)
-    return float(np.median(bins.data, axis=1).sum()) > _TOGETHER * sky
+    parts = median_bins(data[:, lit], weight[:, lit], edges_uniform(len(data), min(_PARTS, len(data)))).data
+    least = sum(quantile(part, _LOW) for part in parts)
+    return least > _TOGETHER * quantile(parts.sum(axis=0), _LOW)
 
 
 def _levels(

@@ -174,14 +174,14 @@ def locate(frame: Frame, window: Window, recipe: Recipe) -> Start:
         path = path if placed.centre is None else image_trace(placed, window, number)
     at = float(min(max(round(cut.centre_column), 0), window.n_disp - 1))
     rectified = frame.meta.get("rectified") is True
-    if rectified and detection.curved:
+    if rectified and detection.bends:
         warnings += (detection.unlike_rectified,)
     problem = problem_for(recipe, window, nods, bounds, from_data, detection.found, width, planned, at, placed)
     problem = replace(
         problem,
         fwhm_extremes=extremes,
         background=problem.background if bowl is None else cross_basis(window.n_cross, 2),
-        prior_bend=_BEND if rectified and not detection.curved else problem.prior_bend,
+        prior_bend=_BEND if rectified and not detection.bends else problem.prior_bend,
     )
     geometry = start_geometry(window, detection, positions, width, path, bend, cut.centre_column, recipe)
     if placed is not None and placed.centre is not None:

@@ -82,7 +82,7 @@ def first_choice(frame: Frame, window: Window, start: Start, recipe: Recipe) -> 
         divided(binned, start.geometry, start.problem) if _may_be_halves(start, recipe) else start.geometry,
         start.problem,
         recipe,
-        rectified=frame.meta.get("rectified") is True and not start.detection.curved,
+        rectified=frame.meta.get("rectified") is True and not start.detection.bends,
         from_data=start.from_data,
         tolerance=_ROUGH,
     )
@@ -180,7 +180,7 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Sw
             shape=choice.fit.shape if recipe.profile.kind != "auto" else problem.shape,
         ),
         recipe,
-        rectified=frame.meta.get("rectified") is True and not start.detection.curved,
+        rectified=frame.meta.get("rectified") is True and not start.detection.bends,
         from_data=start.from_data,
         noise=swept.slow,
         most_steps=_STEPS,
