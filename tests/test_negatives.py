@@ -24,6 +24,9 @@ from optextract.simulate import make_scene, pixel_profile
         ((17.0, 12.0, 7.0), (60.0, -30.0, -30.0), (-10.0, -5.0)),
         ((12.0, 17.0, 7.0, 22.0), (60.0, -20.0, -30.0, -10.0), (-5.0, 5.0, 10.0)),
         ((12.0, 7.0, 17.0, 2.0), (60.0, -20.0, -30.0, -10.0), (-10.0, -5.0, 5.0)),
+        ((12.0, 8.0, 19.0), (60.0, -25.0, -35.0), (-4.0, 7.0)),
+        ((12.0, 2.3, 6.7, 21.0), (60.0, -20.0, -30.0, -20.0), (-9.7, -5.3, 9.0)),
+        ((6.0, -0.9, 12.9), (60.0, -30.0, -30.0), (-6.9, 6.9)),
         # a source of its own stands where a negative could have been
         ((12.0, 17.0, 7.0), (60.0, -30.0, 40.0), (5.0,)),
     ],
@@ -36,6 +39,9 @@ from optextract.simulate import make_scene, pixel_profile
         "last of three",
         "middle, unequal",
         "middle, unequal, turned",
+        "irregular",
+        "irregular, three",
+        "cut by the edge",
         "beside a source",
     ],
 )
@@ -76,7 +82,9 @@ def test_nods_that_the_header_does_not_tell_are_modelled_with_a_warning():
 
 
 @pytest.mark.parametrize("snr", [3.0, 30.0])
-@pytest.mark.parametrize("nods", [{5.0: 0.5, 10.0: 0.5}, {5.1: 1 / 3, -5.1: 0.5, 10.2: 1 / 6}])
+@pytest.mark.parametrize(
+    "nods", [{5.0: 0.5, 10.0: 0.5}, {5.1: 1 / 3, -5.1: 0.5, 10.2: 1 / 6}, {-5.3: 0.4, 8.1: 0.6}, {-16.9: 0.5, 6.2: 0.5}]
+)
 def test_flux_beside_nods_on_one_side_or_unequal_ones_is_that_of_the_truth(nods, snr):
     one = make_scene("mid", 5, shape=(41, 800), snr=snr, centre=17.7, fwhm=1.7)
     rows, (flux,), (centre,), (fwhm,) = np.arange(41), one.truth.flux, one.truth.centre, one.truth.fwhm
@@ -87,7 +95,7 @@ def test_flux_beside_nods_on_one_side_or_unequal_ones_is_that_of_the_truth(nods,
     assert abs(bias) < 4 * np.sqrt(np.nansum(result.uncertainty[0] ** 2)) / flux.sum()
 
 
-@pytest.mark.parametrize("row", [-4.0, 4.0])
+@pytest.mark.parametrize("row", [-20.0, -4.0, 4.0])
 def test_a_row_that_is_off_leaves_no_pattern_about_a_bright_source(row):
     one = make_scene("mid", 5, shape=(41, 800), snr=60.0, centre=17.7)
     flux = one.frame.flux.copy()

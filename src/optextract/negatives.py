@@ -24,9 +24,13 @@ _PATTERN_GAIN = 64.0  # drop of chi2 by which a pattern of negative traces is be
 _PLACES = (-2, -1, 1, 2)  # nods from the source at which its negatives may lie
 _DEPTH_COST = 10.0  # chi2 that every trace of a pattern must pay for its free depth
 _WIDTHS = np.array([0.65, 0.8, 1.0])  # of the FWHM that was found, which holes may have widened
+_SHIFTS, _FINE_WIDTHS = np.linspace(-0.1, 0.1, 9), np.linspace(0.65, 1.05, 9)  # rows, and of the FWHM
 _FAR_AWAY = 1e6
 _DEEP, _SURE = 0.03, 4.0  # of the peak, and sigma below a fit: what may be a negative trace
 _LEAST_ROWS = 12
+_MOST = 6  # negative traces
+_CUT = 0.7  # FWHM beyond the rows: the light of a trace whose middle is there still shows
+_FINE = 8  # steps of 0.02 pixels to either side
 _COLD = 15.0  # sigma below the middle row, from which it is asked whether the neighbours share it
 _LIT, _FALLEN = 8.0, 0.2  # sigma of an edge row above the middle one, and what is left of that two FWHM further in
 
@@ -39,6 +43,7 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
     twice the nod without one between it and the source. A trace counts if it lies three pixels and two FWHM or more
     from the source (as narrow as 0.65 of the given one, which holes may have widened), stands out at 3 sigma and holds
     a twentieth of its flux or more; the pattern counts if it is significant at 8 sigma and removes 40 % of the misfit.
+    Further traces count at any distance by the same rules, one after the other.
 
     Parameters
     ----------
@@ -68,11 +73,11 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
     alone = np.inf
     for width in fwhm * _WIDTHS:
         alone = min(alone, float(_negative_fits(cut, positions, width, np.zeros((1, 0)))[0][0]))
-        steps = np.arange(max(2.0 * width, 3.0), reach + 0.5, 0.1)
+        steps = np.arange(max(2.0 * width, 3.0), reach + 0.5 + _CUT * width, 0.1)
         if not len(steps):
             continue
         offsets = steps[:, None] * np.array(_PLACES)
-        inside = (first + offsets >= good[0] - 0.5) & (first + offsets <= good[-1] + 0.5)
+        inside = (first + offsets >= good[0] - 0.5 - _CUT * width) & (first + offsets <= good[-1] + 0.5 + _CUT * width)
         chi2, kept = _without_empty_places(cut, positions, width, offsets, inside)
         cost = np.where(kept.any(axis=1), chi2 + _DEPTH_COST * kept.sum(axis=1), np.inf)
         pick = int(cost.argmin())
@@ -81,11 +86,49 @@ def find_negatives(cut: Slice, positions: tuple[float, ...], fwhm: float) -> tup
     gain = alone - best[0]
     if gain <= _PATTERN_GAIN or gain <= 0.4 * alone or any(_is_cold_row(cut, first + offset) for offset in best[1]):
         return ()
-    return best[1]
+    return _with_others(cut, positions, fwhm, best[1], good)
+
+
+def _with_others(
+    cut: Slice, positions: tuple[float, ...], fwhm: float, found: tuple[float, ...], good: NDArray[np.intp]
+) -> tuple[float, ...]:
+    """The same offsets and those of further traces, one after the other: dithers need not be as regular as nods."""
+    while len(found) < _MOST:
+        before, best = _misfit(cut, positions, fwhm, found), (np.inf, 0.0)
+        for width in fwhm * _WIDTHS:
+            first, last = good[0] - 0.5 - _CUT * width, good[-1] + 0.5 + _CUT * width
+            steps = np.arange(first, last, 0.1) - positions[0]
+            taken = np.array([0.0, *found])
+            steps = steps[np.abs(steps[:, None] - taken).min(axis=1) >= max(2.0 * width, 3.0)]
+            if not len(steps):
+                continue
+            tried = np.concatenate([np.broadcast_to(found, (len(steps), len(found))), steps[:, None]], axis=1)
+            chi2, depth, pull = _negative_fits(cut, positions, width, tried)
+            is_one = (depth[:, -1] > -1.5) & (depth[:, -1] < -0.05) & (pull[:, -1] ** 2 > _DEPTH_COST)
+            chi2 = np.where(is_one & (depth[:, :-1] < 0).all(axis=1), chi2, np.inf)
+            pick = int(chi2.argmin())
+            best = min(best, (float(chi2[pick]), float(steps[pick])))
+        gain = before - best[0] - _DEPTH_COST
+        if gain <= _PATTERN_GAIN or gain <= 0.4 * before or _is_cold_row(cut, positions[0] + best[1]):
+            break
+        found = _polished(cut, positions, fwhm, tuple(sorted((*found, best[1]))))
+    return found
+
+
+def _polished(cut: Slice, positions: tuple[float, ...], fwhm: float, found: tuple[float, ...]) -> tuple[float, ...]:
+    """Each offset by itself where it fits best: the fit of the trace moves all of them by one factor only."""
+    steps = np.arange(-_FINE, _FINE + 1) * 0.02
+    for _ in range(2):
+        for k in range(len(found)):
+            tried = np.repeat([found], len(steps), axis=0)
+            tried[:, k] += steps
+            chi2 = np.min([_negative_fits(cut, positions, width, tried)[0] for width in fwhm * _WIDTHS], axis=0)
+            found = tuple(tried[int(chi2.argmin())].tolist())
+    return found
 
 
 def misfit_with(cut: Slice, positions: tuple[float, ...], fwhm: float, offsets: tuple[float, ...]) -> float:
-    """Find chi2 of sources with negative traces beside the first one, at the width that is best.
+    """Find chi2 of sources with negative traces beside the first one, at the place and width that are best.
 
     Parameters
     ----------
@@ -102,6 +145,13 @@ def misfit_with(cut: Slice, positions: tuple[float, ...], fwhm: float, offsets: 
     -------
     float
     """
+    tried = np.array([offsets])
+    places = (tuple(row + shift for row in positions) for shift in _SHIFTS)
+    return min(float(_negative_fits(cut, at, fwhm * width, tried)[0][0]) for at in places for width in _FINE_WIDTHS)
+
+
+def _misfit(cut: Slice, positions: tuple[float, ...], fwhm: float, offsets: tuple[float, ...]) -> float:
+    """The same with the sources where they are, at the widths that further traces are looked for with."""
     tried = np.array([offsets])
     return min(float(_negative_fits(cut, positions, width, tried)[0][0]) for width in fwhm * _WIDTHS)
 
@@ -131,8 +181,11 @@ def _without_empty_places(
 
 def _is_cold_row(cut: Slice, place: float) -> bool:
     """Whether the neighbours of the darkest row there share nothing of what it lacks: those of a trace do."""
-    rows = np.arange(max(round(place) - 1, 0), min(round(place) + 2, cut.binned.data.shape[1]))
     seen = cut.binned.weight[0] > 0
+    first, last = np.flatnonzero(seen)[[0, -1]]
+    if not first + 1 <= place <= last - 1:
+        return False  # half of the neighbours of a trace are not in the frame either
+    rows = round(place) + np.arange(-1, 2)
     below = np.where(seen, median(cut.binned.data[0, seen]) - cut.binned.data[0], 0.0)
     row = int(rows[below[rows].argmax()])
     beside = np.pad(below, 1)[[row, row + 2]].max()
