@@ -119,6 +119,25 @@ def test_bright_traces_are_followed_however_they_run(bend, rectified, fwhm, snr)
     assert abs(found.bias) < max(4 * found.bias_error, 0.002)
 
 
+@pytest.mark.parametrize("bend", [(12.0,), (0.0, 10.0)])
+@pytest.mark.parametrize("light", ["steep", "break"])
+def test_bright_traces_are_followed_where_most_of_the_light_is_at_one_end(bend, light):
+    """Thirty times brighter at one end, or dark in half of the columns."""
+    made = make_scene(
+        "mid", 3, shape=(64, 1200), fwhm=2.0, centre=lambda t: 30.0 + np.polynomial.legendre.legval(t, (0, *bend))
+    )
+    x = np.linspace(0.0, 1.0, 1200)
+    flux = 400.0 * (10 ** (1.5 * x) if light == "steep" else np.where(x < 0.5, 0.0, 10.0))
+    rng = np.random.default_rng(1)
+    model, lit = flux * made.truth.profile[0], flux > 0
+    frame = ox.Frame(model + 10.0 * rng.normal(size=model.shape), variance=np.full(model.shape, 100.0))
+    result = ox.extract(frame)
+    np.testing.assert_allclose(result.centre[0, lit], made.truth.centre[0, lit], atol=0.1)
+    pull = (result.flux[0] - flux) / result.uncertainty[0]
+    assert np.sqrt(np.mean(pull**2)) < 1.1
+    assert result.flux[0].sum() / flux.sum() == pytest.approx(1.0, abs=0.002)
+
+
 @pytest.mark.parametrize("centre", [(12.0, 3.0), (14.0, 0.0, 0.3)])
 def test_tilt_or_slight_bend_of_a_rectified_trace_needs_no_word(centre):
     made = make_scene("mid", 3, shape=(31, 600), centre=centre)

@@ -31,7 +31,7 @@ _WANDER = 1.5  # rows between most bins, and off a straight line: below that a s
 _TILT = 3.0  # rows: below that the fit of a straight trace finds it
 _CURVE, _OFF_CURVE = 4, 0.9  # degree of a smooth bend, and rows that a path may be off it: it goes in whole rows
 _LAZY = 3  # rows that a path may be from where its bins are brightest
-_MORE = 1.05  # times the mean S/N of a row: what a path must have that is believed for it
+_MORE = 1.05  # times the S/N of a row, in the mean of all bins: what a path must have that is believed for it
 _TIE = 0.1  # of the score: how much the brighter of two rows is preferred whose bins are all at the cap
 _BEAT = 1.5  # S/N of lines over that of the continuum, and over that of lines on any other row, to be believed
 
@@ -86,7 +86,8 @@ class Detection:
     @property
     def bends(self) -> bool:
         """Whether the path is neither a row nor a tilted line, which one of a rectified frame may be."""
-        return self.curved and float(np.ptp(self.row - _line(self.row))) > _WANDER
+        line = Legendre.fit(self.column, self.row, 1)(self.column)
+        return self.curved and float(np.ptp(self.row - line)) > _WANDER
 
     @property
     def unlike_rectified(self) -> str:
@@ -190,11 +191,12 @@ def _detect(
     path = np.full(len(image.column), place)
     curved = False
     if may_curve is not False and len(path) >= _LEAST_PATH and not lines:
-        bent = _bent(image, snr_total) if may_curve else None
-        if bent is None and _wanders(image.snr(min(fwhm, WIDTHS[1])), usable):
-            # a row at which all bins are at the cap can have no worse a score than the path
+        bent = None
+        if _wanders(image.snr(min(fwhm, WIDTHS[1])), usable):
+            # where all bins are at the cap, a row or a lazy path has as good a score as the trace
             bent = _bent(image, snr_total, capped=True)
-            bent = bent if bent is not None and _moves_smoothly(bent[3]) else None
+        if bent is None and may_curve:
+            bent = _bent(image, snr_total)
         if bent is not None:
             snr_total, fwhm, snr, path = bent
             curved = True
@@ -210,35 +212,39 @@ def _detect(
 
 
 def _wanders(snr: FloatArray, usable: NDArray[np.bool_]) -> bool:
-    """Whether the rows at which bins are brightest move, in most bins and by more than noise does.
+    """Whether the rows at which bright bins are brightest move, in many of them and by more than noise does.
 
     To be asked with a narrow filter: a row of a trace that bends is found with one as wide as the bend.
     """
     lit = np.zeros(snr.shape[1], dtype=np.intp)
     bright = filtered.brightest_rows(snr, usable, _BRIGHT_BIN, lit)
-    if bright < max(_LEAST_PATH, len(snr) // 2):
+    if bright < max(_LEAST_PATH, len(snr) // 4):
         return False
     rows = np.repeat(np.arange(len(lit)), lit)
     tenth = bright // 10
     return bool(rows[-1 - tenth] - rows[tenth] > _WANDER)
 
 
-def _moves_smoothly(path: NDArray[np.intp]) -> bool:
-    """Whether a path bends or is tilted, and moves by and by: another source takes over at once."""
-    line = _line(path)
-    if np.ptp(line) <= _TILT and np.ptp(path - line) <= _WANDER:
-        return False
-    if np.abs(np.diff(path)).max() <= 1:
-        return True
+def _smooth_path(path: NDArray[np.intp], snr: FloatArray) -> NDArray[np.intp] | None:
+    """A path that bends or is tilted, laid through what bright bins say; None where it does not move by and by.
+
+    Another source takes over at once.
+    """
+    every = np.arange(len(path))
+    at = np.flatnonzero(snr[every, path] > _BRIGHT_BIN)
+    if len(at) < _LEAST_PATH:
+        return None
+    rows = path[at]
+    line = Legendre.fit(at, rows, 1)(at)
+    if np.ptp(line) <= _TILT and np.ptp(rows - line) <= _WANDER:
+        return None
     # where it is steep it moves by more than a row from one bin to the next, but along a curve
-    at = np.arange(len(path))
-    return bool(np.abs(path - Legendre.fit(at, path, _CURVE)(at)).max() < _OFF_CURVE)
-
-
-def _line(path: NDArray[Any]) -> FloatArray:
-    """How a straight line through a path is tilted: zero in the middle bin."""
-    at = np.arange(len(path)) - 0.5 * (len(path) - 1)
-    return np.asarray((at @ path) / (at @ at) * at)
+    off = np.abs(rows - Legendre.fit(at, rows, _CURVE)(at)).max()
+    if (np.abs(np.diff(rows)) > np.diff(at)).any() and off >= _OFF_CURVE:
+        return None
+    laid = np.clip(np.rint(Legendre.fit(at, rows, 2)(every)), 0, snr.shape[1] - 1).astype(np.intp)
+    laid[at] = rows
+    return laid
 
 
 def _bent(
@@ -247,7 +253,7 @@ def _bent(
     """The best path that is no row, if there is one: its score, filter width, S/N image and rows.
 
     It must have a better score than the best row has; or, to be asked where both may be at the cap, clearly more than
-    any row's mean S/N in the same filter.
+    any row has in the same filter, and move smoothly.
     """
     found: tuple[float, float, float, FloatArray, NDArray[np.intp]] | None = None
     for fwhm in widths_for(image.n_cross):
@@ -256,10 +262,13 @@ def _bent(
         scale = max(1.0, median(snr.max(axis=1)) / BIN_CLIP) if capped else 1.0
         path, score = _follow(snr / scale)
         path = _brightest_near(snr, path) if capped else path
-        strength = float(snr[np.arange(len(path)), path].mean())
+        along = snr[np.arange(len(path)), path]
+        strength = float(along.mean())
         if score < 2 * STANDS_OUT or np.ptp(path) < 1:
             continue
-        more = strength / max(float(snr.mean(axis=0).max()), 1e-300) if capped else 1.0
+        # bin by bin: where a spectrum is steep, a few bright ones would tell of a row as good as the path
+        row = np.clip(snr / np.maximum(along, 1e-300)[:, None], 0.0, 1.0).mean(axis=0).max() if capped else 1.0
+        more = 1.0 / max(float(row), 1e-300)
         if score < flat_score + 3.0 and more < _MORE:
             continue
         # a path may choose its rows, so noise alone scores high: as high as on the image turned negative
@@ -268,7 +277,11 @@ def _bent(
         # a filter as wide as the bend is nearly as good along a row
         if found is None or strength * more > found[0]:
             found = (strength * more, score, fwhm, snr, path)
-    return None if found is None else found[1:]
+    if found is None:
+        return None
+    _, score, fwhm, snr, path = found
+    smooth = _smooth_path(path, snr) if capped else path
+    return None if smooth is None else (score, fwhm, snr, smooth)
 
 
 def _brightest_near(snr: FloatArray, path: NDArray[np.intp]) -> NDArray[np.intp]:
