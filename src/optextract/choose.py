@@ -23,7 +23,9 @@ _MAX_RECTIFIED, _MAX_CURVED, _MAX_WIDTH = 3, 4, 3
 _MAX_WAVY, _MAX_WIDTH_WAVY = 16, 9  # where the bins' own shifts or widths show that a lower degree does not do
 _WAVES, _LEAST_WAVY = 4.0, 16  # sigma, and bins
 _EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified data
-_SHAPE_EVIDENCE = 10.0
+# drop of chi2 for a Moffat; beside negative twins of free depth, where wings and background are nearly one and the
+# same; and how far its index must be from the lower limit there: at the limit it is the background's
+_SHAPE_EVIDENCE, _BESIDE_TWINS, _LEAST_OFF = 10.0, 30.0, 0.1
 _TOLERANCE = 0.05  # of the source's light: no artefact but an imperfect profile
 _MOST_MISFIT = 1.5
 _LEAST_BINS = 8  # that tell whether one of them is unlike the others
@@ -174,8 +176,7 @@ def choose_geometry(
         if not _sane(fit, largest):
             fit = fit_geometry(binned, first.geometry.padded(*best), problem, tolerance=tolerance)
     choice = Choice(fit, problem, noise, problem.shape.name, binned.column)
-    # beside negative twins of free depth, wings and background are one and the same: stay with the Gaussian
-    if recipe.profile.kind == "auto" and from_data and problem.free_width and not problem.nods:
+    if recipe.profile.kind == "auto" and from_data and problem.free_width:
         choice = _try_moffat(binned, choice, n_data)
     return choice
 
@@ -261,7 +262,8 @@ def _promise(binned: Binned, choice: Choice) -> float:
 
 def _try_moffat(binned: Binned, choice: Choice, n_data: float) -> Choice:
     """Take the Moffat where its index pays for itself."""
-    if _promise(binned, choice) < _SHAPE_EVIDENCE:
+    least = _BESIDE_TWINS if choice.problem.nods else _SHAPE_EVIDENCE
+    if _promise(binned, choice) < least:
         return choice
     problem = replace(
         choice.problem, shape=moffat_between(4.0), index_shape=moffat_between, index_bounds=MOFFAT_INDICES
@@ -269,6 +271,7 @@ def _try_moffat(binned: Binned, choice: Choice, n_data: float) -> Choice:
     fit = fit_geometry(binned, choice.fit.geometry, problem)
     noise = max(choice.noise, _noise(fit))
     gain = (choice.fit.chi2 - fit.chi2) / noise**2 - np.log(max(n_data, 2.0))
-    if gain > _SHAPE_EVIDENCE and fit.shape.index is not None and fit.shape.index < MOFFAT_INDICES[1] - 0.5:
+    index, lowest = fit.shape.index, MOFFAT_INDICES[0] + (_LEAST_OFF if problem.nods else 0.0)
+    if gain > least and index is not None and lowest <= index < MOFFAT_INDICES[1] - 0.5:
         return Choice(fit, problem, noise, "moffat", binned.column)
     return choice

@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float64]
 Limits = tuple[float, float]
 
 _WIDEST = 0.3  # of the window: a wider 'source' is background
+_APART = 5.0  # FWHM from a source: what lies further away says nothing of its width
 
 
 def width_bounds(recipe: Recipe, window: Window, nods: tuple[float, ...]) -> Limits:
@@ -73,7 +74,7 @@ def width_limits(
     narrowest, widest = bounds
     least, most = (width, width) if isinstance(width, float) else (float(np.min(width)), float(np.max(width)))
     low, high = max(narrowest, 0.5 * least), max(narrowest * 1.5, 2.0 * most)
-    if nods:
+    if nods and min(abs(offset) for offset in nods) < _APART * most:
         # twins of free depth make the slice's width less certain, and a changing width has the shape of much
         return (narrowest, min(high, widest)), (low, min(high, widest))
     return (low, high), (max(narrowest, 0.2 * least), max(high, min(5.0 * most, widest)))

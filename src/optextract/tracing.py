@@ -185,7 +185,9 @@ def refine(frame: Frame, window: Window, start: Start, choice: Choice, swept: Sw
         noise=swept.slow,
         most_steps=_STEPS,
     )
-    return better if _agrees(window, choice, better) else choice
+    # a first fit that stands where it could not go on, as bounds of the width may have it, is no measure
+    sure = better.fit.converged and not choice.fit.converged
+    return better if sure or _agrees(window, choice, better) else choice
 
 
 def _agrees(window: Window, first: Choice, second: Choice) -> bool:
