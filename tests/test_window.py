@@ -207,3 +207,30 @@ def test_galaxies_are_no_slits(rng, shape, amplitude, rows):
         variance = model + 5.0
         data = model + rng.normal(size=model.shape) * np.sqrt(variance)
         assert found_slit(data, variance, np.ones(data.shape, dtype=bool)) is None
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5])
+@pytest.mark.parametrize(("rows", "columns"), [((), (40, 41, 200)), ((3, 20), ()), ((2, 6, 17, 22), (77,))])
+def test_lines_without_scatter_are_left_out_and_told_of(value, rows, columns):
+    """A dead column is no faint one: its flux was 0 +- 2 where 27 was true."""
+    made = make_scene("mid", 4, shape=(25, 400))
+    flux, dead = made.frame.flux.copy(), np.zeros(made.frame.shape, dtype=bool)
+    dead[list(rows)] = True
+    dead[:, list(columns)] = True
+    flux[dead] = value * np.sqrt(np.median(made.frame.variance))
+    result = ox.extract(made.frame.replace(flux=flux))
+    masked = ox.extract(made.frame.replace(mask=made.frame.mask | dead))
+    np.testing.assert_array_equal(result.flux, masked.flux)
+    (told,) = (words for words in result.quality["warnings"] if "one and the same value" in words)
+    assert told.startswith(f"{np.count_nonzero(dead & ~made.frame.mask)} pixels ")
+    assert np.isnan(result.flux[0, list(columns)]).all()
+
+
+@pytest.mark.parametrize("sky", [0.0, 0.02])
+def test_counts_of_few_photons_are_not_dead(rng, sky):
+    made = make_scene("mid", 4, shape=(25, 400))
+    expected = 20.0 * made.truth.profile[0] + sky
+    frame = ox.Frame(rng.poisson(expected).astype(float), variance=expected + 0.05)
+    assert not any("same value" in words for words in ox.extract(frame).quality["warnings"])
+    without_noise = ox.Frame(expected, variance=expected + 0.05)
+    assert not any("same value" in words for words in ox.extract(without_noise).quality["warnings"])

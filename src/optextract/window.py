@@ -22,6 +22,7 @@ _HUGE = 1e3  # times the variance of a pixel's row and of its column: how some p
 _FILLED, _USUAL = 1e29, 1e-12  # what no pixel holds, if the usual one holds no more than that part of it
 _SURE = 1e-10  # of the usual variance
 _LIGHT = 5.0  # sigma: what is brighter owes its variance to its own photons
+_LEAST, _COMMON = 5, 0.01  # pixels of a line that tell that it is dead, and part of the others that may hold its value
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +158,7 @@ def cut(frame: Frame, inside: NDArray[np.bool_], variance: Variance, factor: flo
         words += leave_out(_filled(data, good), f"hold values beyond {_FILLED:.0e}, which no detector gives")
     if most * _SURE > least:
         words += leave_out(_too_sure(total, good), f"have less than {_SURE:.0e} of the usual variance")
+    words += leave_out(_dead_lines(data, good), "of whole rows or columns hold one and the same value")
     leave_out(_marked_by_variance(data, total, good))
     planned = frame.meta.get("planned_trace") is not None
     slit = (lit_rows if planned else lit_slit)(data, total, good)
@@ -179,6 +181,28 @@ def _filled(data: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | No
     filled = good & (np.abs(data) > _FILLED)
     others = good & ~filled
     return filled if others.any() and median(np.abs(data[others])) < _USUAL * _FILLED else None
+
+
+def _dead_lines(data: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Pixels of rows and columns without any scatter, where the others do not hold that value as well.
+
+    Counts of few photons do, and so does an image without noise.
+    """
+    dead = np.zeros(data.shape, dtype=bool)
+    for values, seen, mark in ((data, good, dead), (data.T, good.T, dead.T)):
+        # two neighbours in each of three places tell of nearly all lines that they are not dead
+        at = np.arange(1, 4) * (values.shape[1] - 1) // 4
+        lines = np.flatnonzero((values[:, at] == values[:, at + 1]).all(axis=1)) if values.shape[1] > _LEAST else ()
+        for line in lines:
+            held = values[line, seen[line]]
+            mark[line] |= len(held) > _LEAST and held.min() == held.max()
+    if not dead.any():
+        return None
+    dead &= good
+    others = good & ~dead
+    common = [value for value in np.unique(data[dead]) if (data[others] == value).mean() > _COMMON]
+    dead &= ~np.isin(data, common)
+    return dead if dead.any() and others.any() else None
 
 
 def _too_sure(total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
