@@ -21,6 +21,19 @@ def test_row_that_stands_out_alone_is_left_out_and_told(row, offset):
     assert score(made, result.flux[0], result.uncertainty[0]).bias == pytest.approx(0.0, abs=0.004)
 
 
+@pytest.mark.parametrize(("faint", "bright"), [(4.0, 30.0), (-3.0, 30.0), (3.0, -40.0)])
+def test_a_bright_stripe_hides_no_faint_one(faint, bright):
+    made = make_scene("mid", 6, shape=(31, 800), centre=(15.3, 0.0))
+    flux, sigma = made.frame.flux.copy(), np.sqrt(np.median(made.frame.variance))
+    flux[5] += faint * sigma
+    flux[24] += bright * sigma
+    result = ox.extract(made.frame.replace(flux=flux))
+    told = " ".join(words for words in result.quality["warnings"] if words.startswith("Row "))
+    assert "5" in told
+    assert "24" in told
+    assert score(made, result.flux[0], result.uncertainty[0]).bias == pytest.approx(0.0, abs=0.004)
+
+
 @pytest.mark.parametrize(("row", "offset"), [(3, 8.0), (3, -6.0), (20, 4.0), (22, 20.0)])
 @pytest.mark.parametrize(("number", "ratio"), [("auto", 0.0), ("auto", 0.5), (2, 0.5)])
 def test_row_that_stands_out_alone_is_no_source(row, offset, number, ratio):

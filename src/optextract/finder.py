@@ -86,8 +86,10 @@ class Detection:
     @property
     def bends(self) -> bool:
         """Whether the path is neither a row nor a tilted line, which one of a rectified frame may be."""
+        if not self.curved:
+            return False
         line = Legendre.fit(self.column, self.row, 1)(self.column)
-        return self.curved and float(np.ptp(self.row - line)) > _WANDER
+        return float(np.ptp(self.row - line)) > _WANDER
 
     @property
     def unlike_rectified(self) -> str:

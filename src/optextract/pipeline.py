@@ -20,6 +20,8 @@ from .window import Window, cut
 
 __all__ = ["extract"]
 
+_MOST_TIMES = 3  # that rows which no light explains are looked for
+
 
 def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping[str, Any] | None = None) -> Extraction:
     """Extract the sources of a frame.
@@ -66,10 +68,12 @@ def extract(frame: Frame, recipe: Recipe | None = None, region: Region | Mapping
         # a row that no light explains would be a source among several: only one alone leaves it over
         window, start = _without_stripes(frame, window, start, recipe)
     choice, stripes = first_choice(frame, window, steadied(start), recipe)
-    if len(stripes):
+    for _ in range(_MOST_TIMES):  # a bright stripe hides a faint one
+        if not len(stripes):
+            break
         window = window.without_rows(stripes)
         start = locate(frame, window, recipe)
-        choice, _ = first_choice(frame, window, steadied(start), recipe)
+        choice, stripes = first_choice(frame, window, steadied(start), recipe)
     swept = sweep(frame, window, start, choice, recipe)
     choice = refine(frame, window, start, choice, swept, recipe)
     layers = clean(frame, window, variance, start, choice, recipe, swept)

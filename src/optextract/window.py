@@ -190,19 +190,18 @@ def _dead_lines(data: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] 
     """
     dead = np.zeros(data.shape, dtype=bool)
     for values, seen, mark in ((data, good, dead), (data.T, good.T, dead.T)):
-        # two neighbours in each of three places tell of nearly all lines that they are not dead
-        at = np.arange(1, 4) * (values.shape[1] - 1) // 4
-        lines = np.flatnonzero((values[:, at] == values[:, at + 1]).all(axis=1)) if values.shape[1] > _LEAST else ()
-        for line in lines:
+        # two neighbours tell of nearly all lines that they are not dead
+        middle = (values.shape[1] - 1) // 2
+        for line in np.flatnonzero(values[:, middle] == values[:, min(middle + 1, values.shape[1] - 1)]):
             held = values[line, seen[line]]
             mark[line] |= len(held) > _LEAST and held.min() == held.max()
-    if not dead.any():
-        return None
     dead &= good
     others = good & ~dead
+    if not dead.any() or not others.any():
+        return None
     common = [value for value in np.unique(data[dead]) if (data[others] == value).mean() > _COMMON]
     dead &= ~np.isin(data, common)
-    return dead if dead.any() and others.any() else None
+    return dead if dead.any() else None
 
 
 def _too_sure(total: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
