@@ -253,3 +253,22 @@ def test_a_gaussian_stays_one_beside_negative_traces():
     """Wings are there only where the evidence for them is strong."""
     for seed in range(6):
         assert ox.extract(make_scene("nods", seed, snr=60.0).frame).quality["profile"] == "gaussian"
+
+
+@pytest.mark.parametrize("snr", [15.0, 50.0])
+def test_wings_that_no_index_describes_are_told_beside_negative_traces(snr):
+    """An exponential disk: a tenth of its light and more passes for background between the twins."""
+    rng, x = np.random.default_rng(3), np.linspace(-1.0, 1.0, 900)
+    row = np.arange(31.0)[:, None] - 15.3
+    edges = np.stack([row - 0.5, row + 0.5]) * 2 * np.log(2.0) / 2.5
+
+    def disk(offset):
+        below, above = edges - offset * 2 * np.log(2.0) / 2.5
+        cumulative = [np.where(each < 0, 0.5 * np.exp(each), 1 - 0.5 * np.exp(-each)) for each in (below, above)]
+        return (cumulative[1] - cumulative[0]) * np.ones(900)
+
+    flux = snr / np.sqrt((disk(0.0) ** 2).sum(axis=0).mean()) * (1.0 + 0.3 * np.sin(9 * x))
+    model = flux * (disk(0.0) - 0.5 * disk(-5.0) - 0.5 * disk(5.0))
+    meta = {"rectified": True, "nod_offsets": (-5.0, 5.0), "nod_noise": "included"}
+    frame = ox.Frame(model + rng.normal(size=model.shape), variance=np.ones(model.shape), meta=meta)
+    assert any("Moffat of the least index allowed (2.0)" in words for words in ox.extract(frame).quality["warnings"])

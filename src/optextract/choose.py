@@ -23,9 +23,8 @@ _MAX_RECTIFIED, _MAX_CURVED, _MAX_WIDTH = 3, 4, 3
 _MAX_WAVY, _MAX_WIDTH_WAVY = 16, 9  # where the bins' own shifts or widths show that a lower degree does not do
 _WAVES, _LEAST_WAVY = 4.0, 16  # sigma, and bins
 _EXTRA = 30.0  # evidence that each degree beyond one must bring on rectified data
-# drop of chi2 for a Moffat; beside negative twins of free depth, where wings and background are nearly one and the
-# same; and how far its index must be from the lower limit there: at the limit it is the background's
-_SHAPE_EVIDENCE, _BESIDE_TWINS, _LEAST_OFF = 10.0, 30.0, 0.1
+# drop of chi2 for a Moffat, and beside negative twins of free depth, where wings and background are nearly one
+_SHAPE_EVIDENCE, _BESIDE_TWINS = 10.0, 20.0
 _TOLERANCE = 0.05  # of the source's light: no artefact but an imperfect profile
 _MOST_MISFIT = 1.5
 _LEAST_BINS = 8  # that tell whether one of them is unlike the others
@@ -271,7 +270,6 @@ def _try_moffat(binned: Binned, choice: Choice, n_data: float) -> Choice:
     fit = fit_geometry(binned, choice.fit.geometry, problem)
     noise = max(choice.noise, _noise(fit))
     gain = (choice.fit.chi2 - fit.chi2) / noise**2 - np.log(max(n_data, 2.0))
-    index, lowest = fit.shape.index, MOFFAT_INDICES[0] + (_LEAST_OFF if problem.nods else 0.0)
-    if gain > least and index is not None and lowest <= index < MOFFAT_INDICES[1] - 0.5:
+    if gain > least and fit.shape.index is not None and fit.shape.index < MOFFAT_INDICES[1] - 0.5:
         return Choice(fit, problem, noise, "moffat", binned.column)
     return choice

@@ -17,6 +17,7 @@ from .layers import Final, Layers, NoiseScale
 from .locate import Start
 from .misfit import unexplained
 from .noise import HONEST, STILL, Variance, source_pull
+from .profiles import MOFFAT_INDICES
 from .recipe import Recipe
 from .results import Boxcar, TraceFit
 from .robust import median
@@ -29,6 +30,7 @@ __all__ = ["figures", "nods_in_words", "noise_in_words"]
 FloatArray = NDArray[np.float64]
 
 _CLOSE = 1.01
+_AT_LIMIT = 0.05  # of a Moffat's index: nearer to its lower limit it ends there
 _LEAST_OFF = 5  # columns in which the background does not fit, of which more than hits must be the cause
 _WAVY = 6.0  # sigma of what neighbouring bins' shifts have in common
 _SPREAD = 1.17  # one sigma of a robust scatter of n values, times the root of n
@@ -372,6 +374,12 @@ def _second_look(start: Start, choice: Choice, trace: TraceFit) -> list[str]:
     words = [] if choice.fit.converged else ["The fit of trace and width did not converge."]
     if start.problem.free_width and start.from_data:
         words += _width_at_its_limit(np.exp(choice.fit.geometry.log_fwhm[:, 0]), start.problem.fwhm_bounds, choice.kind)
+    index = choice.fit.shape.index
+    if choice.problem.nods and choice.kind == "moffat" and index is not None and index < MOFFAT_INDICES[0] + _AT_LIMIT:
+        words.append(
+            f"Beside the negative traces a Moffat of the least index allowed ({index:.1f}) fits best, and there wings "
+            "and background are nearly one and the same: the flux may be off by some ten per cent."
+        )
     geometry = choice.fit.geometry
     if (
         start.problem.free_centre
