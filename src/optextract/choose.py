@@ -175,7 +175,9 @@ def choose_geometry(
         if not _sane(fit, largest):
             fit = fit_geometry(binned, first.geometry.padded(*best), problem, tolerance=tolerance)
     choice = Choice(fit, problem, noise, problem.shape.name, binned.column)
-    if recipe.profile.kind == "auto" and from_data and problem.free_width:
+    # beside negative twins a rough fit is not asked for wings: it takes as long as the fit, and seldom has any
+    asked = recipe.profile.kind == "auto" and not (problem.nods and tolerance > _CHOOSING)
+    if asked and from_data and problem.free_width:
         choice = _try_moffat(binned, choice, n_data)
     return choice
 
